@@ -1,0 +1,53 @@
+# Two commands: `make run` sets everything up and runs the main job, `make test` proves it.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+SHELL := /bin/sh
+
+.PHONY: run test check bench fuzz accuracy install captures clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt .ci/system
+	@sh .ci/system
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+SHOWN := captures/two_taps-a.pcap captures/two_taps-b.pcap captures/pfc_storm.pcap captures/incast.pcap
+
+# Findings are what the job is for: status 1 is success here, 2 is not.
+run: $(STAMP)
+	@$(BIN)/fabric warm
+	@$(BIN)/fabric analyze --speed 100G $(SHOWN) || test $$? -eq 1
+
+test: $(STAMP)
+	@$(BIN)/fabric warm
+	$(BIN)/pytest -n auto --maxprocesses 8 -q
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)
+	@$(BIN)/fabric warm
+	$(BIN)/python -m benchmarks
+
+# FUZZ_SECONDS=36000 make fuzz runs for ten hours.
+FUZZ_SECONDS ?= 600
+fuzz: $(STAMP)
+	@$(BIN)/fabric warm
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+EVENTS ?= 1000000
+accuracy: $(STAMP)
+	@$(BIN)/fabric warm
+	$(BIN)/python -m tests.sequence_accuracy --events $(EVENTS)
+
+captures: $(STAMP)
+	$(BIN)/python -m captures.make
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

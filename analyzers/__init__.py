@@ -1,0 +1,1 @@
+"""What understands: bytes become tables, tables become findings."""

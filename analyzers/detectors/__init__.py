@@ -1,0 +1,153 @@
+"""Who is in the program: every detector, one readable line each.
+
+To add one: a file here, its line below, a capture that shows it, a row in the README.
+"""
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Final
+
+import polars as pl
+
+from analyzers.detectors import (
+    capture_faults,
+    capture_loss,
+    cnp,
+    cnp_starvation,
+    ecn_marking,
+    global_pause,
+    incast,
+    livelock,
+    loss,
+    microburst,
+    mirror_copies,
+    nak_errors,
+    one_sided,
+    pause_pressure,
+    pauses_seen,
+    pfc_storm,
+    qp_reuse,
+    receiver_not_ready,
+    reordering,
+    retransmission,
+    rtt_inflation,
+    timeouts,
+    top_talkers,
+    traffic_pattern,
+    undecided,
+)
+from analyzers.frames import empty, schema
+from analyzers.tables import Tables
+from fabric.schema import FINDINGS
+from fabric.topology import Fabric
+
+DETECTORS: Final[tuple[ModuleType, ...]] = (
+    # what was lost, and what it cost
+    loss,
+    timeouts,
+    retransmission,
+    reordering,
+    livelock,
+    receiver_not_ready,
+    nak_errors,
+    # pauses
+    pfc_storm,
+    pause_pressure,
+    global_pause,
+    pauses_seen,
+    # congestion
+    incast,
+    ecn_marking,
+    cnp_starvation,
+    rtt_inflation,
+    cnp,
+    microburst,
+    # what there is
+    traffic_pattern,
+    top_talkers,
+    # how far it can be trusted
+    capture_loss,
+    capture_faults,
+    one_sided,
+    undecided,
+    mirror_copies,
+    qp_reuse,
+)
+SEVERITIES: Final = ("critical", "warning", "info")
+# Kinds that say what could not be decided, and for want of what.
+OPEN_KINDS: Final = frozenset(
+    {
+        "gap",
+        "loss_undetermined",
+        "timeout",
+        "unexplained_retransmission",
+        "cnp_unexplained",
+        "one_sided",
+        "unpaired",
+    }
+)
+
+
+def run_detectors(
+    tables: Tables,
+    fabric: Fabric | None = None,
+    knobs: Mapping[str, object] | None = None,
+    detectors: tuple[ModuleType, ...] = DETECTORS,
+) -> pl.DataFrame:
+    """FINDINGS of all detectors, gravest first, then by time lost and confidence.
+
+    ``knobs`` replaces the defaults of a detector by its module's short name. A detector without a
+    row in the tables it NEEDS, or without one of the EVENTS it reads, finds nothing by contract and
+    is not asked. Detectors are asked one by one: planning them together takes longer than they do.
+    """
+    given = knobs or {}
+    has_rows = _Rows(tables)
+    found: list[pl.DataFrame] = [
+        module.detect(tables, fabric, given.get(short_name(module), module.Knobs())).collect(
+            engine="streaming"  # tables of a long capture lie on the disk
+        )
+        for module in detectors
+        if has_rows(module)
+    ]
+    rank = pl.col("severity").replace_strict(
+        list(SEVERITIES), list(range(len(SEVERITIES))), return_dtype=pl.Int8
+    )
+    order = {short_name(module): number for number, module in enumerate(detectors)}
+    return (
+        pl.concat(found or [empty(FINDINGS)])
+        .match_to_schema(schema(FINDINGS))
+        .sort(
+            rank,
+            -pl.col("lost_ns"),
+            pl.col("detector").replace_strict(order, return_dtype=pl.Int32),
+            -pl.col("confidence"),
+            "start",
+            "id",
+        )
+    )
+
+
+def short_name(module: ModuleType) -> str:
+    """``loss`` of ``analyzers.detectors.loss``."""
+    return module.__name__.rpartition(".")[2]
+
+
+class _Rows:
+    """Whether the tables hold what a detector reads; each table is looked at once."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._some: dict[str, bool] = {}
+        self._kinds = set(tables.events.select(pl.col("kind").unique()).collect()["kind"])
+
+    def __call__(self, module: ModuleType) -> bool:
+        events = getattr(module, "EVENTS", None)
+        if events is not None and self._kinds.isdisjoint(events):
+            return False
+        return self._all(module.NEEDS)
+
+    def _all(self, names: tuple[str, ...]) -> bool:
+        for name in names:
+            if name not in self._some:
+                self._some[name] = not getattr(self._tables, name).head(1).collect().is_empty()
+        return all(self._some[name] for name in names)

@@ -1,0 +1,1 @@
+"""Counters: from what devices and simulators report to COUNTERS."""

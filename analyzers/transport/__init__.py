@@ -1,0 +1,1 @@
+"""From decoded rows to flows, sequence events, messages and windows."""

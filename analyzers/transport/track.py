@@ -1,0 +1,305 @@
+"""The sequence tracker: what each packet means for the PSN sequence it belongs to.
+
+``docs/sequence.md`` is the specification. Here is the loop over the rows with its two fast paths, the
+request that is simply the next one and the ACK that simply covers more; everything else, and every
+packet of a flow in which something is open, goes to :mod:`analyzers.transport.requests` and
+:mod:`analyzers.transport.responses`. The caller owns the outer loop::
+
+    row = lo
+    while True:
+        row, reason = track(batch, row, hi, identity, state)
+        # account for the rows done, then
+        if reason == Reason.RING_FULL: drain state.events[: state.control[Control.EVENTS]]
+        if reason == Reason.REUSE: renew batch.slot[row] (its questions are closed already)
+        if reason == Reason.DONE: break
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyzers.capture.batch import Batch
+from analyzers.transport.gaps import EVENTS
+from analyzers.transport.marks import Mark
+from analyzers.transport.pairing import enlist, find_peer, flow_of, meet, part, settle_last
+from analyzers.transport.prefetch import AHEAD, prefetch
+from analyzers.transport.psn import unwrap
+from analyzers.transport.reads import close_response_gaps
+from analyzers.transport.recovery import SLOW_UNJUDGED, close_questions, refresh
+from analyzers.transport.requests import (
+    ANSWERED,
+    FIRST_MIDDLE,
+    LIFE_ENDS,
+    READ_REQUEST,
+    REQUEST,
+    Request,
+    is_copy,
+    remember,
+    slow_request,
+    time_request,
+)
+from analyzers.transport.responses import (
+    CLASS_ACK,
+    NO_SAMPLE,
+    RESPONSE_MIDDLE,
+    Response,
+    acknowledge,
+    asked_since,
+    slow_response,
+)
+from analyzers.transport.sequence_state import (
+    EVENT_ROWS,
+    EVENTS_PER_ROW,
+    MEMORY,
+    RECENT,
+    RECENT_PACKETS,
+    SEQ,
+    TIMED_REQUESTS,
+    Reason,
+    Record,
+    Records,
+    Sequences,
+    i64,
+)
+from fabric.codes import PSN_MASK, Header, Operation, Service
+from fabric.kernel import helper, inline, lean
+
+DONE, RING_FULL, REUSE = (i64(reason) for reason in Reason)
+NEW, COPY = i64(Mark.NEW), i64(Mark.COPY)
+NO_BYTES = i64(0)
+LINE = 64  # bytes of the cache
+SEQ_BYTES, MEMORY_BYTES, RECENT_BYTES = SEQ.itemsize, MEMORY.itemsize, RECENT.itemsize
+ANSWERS_AT = MEMORY.fields["answers"][1]  # type: ignore[index]  # a structured type has fields
+TIMED_AT = MEMORY.fields["timed"][1]  # type: ignore[index]
+MASK = RECENT_PACKETS - 1
+ROOM = EVENT_ROWS - EVENTS_PER_ROW
+RC, UC, UD, XRC = i64(Service.RC), i64(Service.UC), i64(Service.UD), i64(Service.XRC)
+AETH, RETH = i64(Header.AETH), i64(Header.RETH)
+ACKNOWLEDGE = i64(Operation.ACKNOWLEDGE)
+# By the five low bits of the opcode.
+REQUESTS = sum(
+    1 << operation
+    for operation in Operation
+    if operation <= Operation.READ_REQUEST
+    or (operation > Operation.ATOMIC_ACKNOWLEDGE and operation != Operation.RESYNC)
+)
+RESPONSES = sum(
+    1 << n for n in range(Operation.READ_RESPONSE_FIRST, Operation.ATOMIC_ACKNOWLEDGE + 1)
+)
+
+
+@inline
+def _request(batch: Batch, i: int, operation: int) -> Request:
+    return Request(
+        batch.ts[i],
+        batch.frame[i],
+        i64(batch.psn[i]),
+        i64(batch.opcode[i]),
+        i64(batch.ip_id[i]),
+        i64(batch.ttl[i]),
+        i64(batch.payload[i]),
+        i64(batch.dma[i]) if batch.headers[i] & RETH else i64(0),
+        batch.ack_request[i] != 0 or (ANSWERED >> operation & 1) != 0,
+        (batch.opcode[i] >> 5) == UC,
+    )
+
+
+@helper
+def _judge_request(state: Sequences, slot: int, p: Request) -> int:
+    """A request off the fast path."""
+    f = flow_of(state, slot)
+    mark = slow_request(f, p)
+    if not p.uc and not state.links[slot].asks and mark != COPY:
+        state.links[slot].asks = 1
+        if state.seq[slot].peer < 0:
+            enlist(state, slot)
+    refresh(f)
+    return mark
+
+
+@helper
+def _judge_response(
+    batch: Batch, i: int, state: Sequences, slot: int, p: Request, operation: int
+) -> None:
+    """A response off the fast path: fills the row's mark, peer and rtt_ns."""
+    detail = REQUEST
+    if operation != RESPONSE_MIDDLE:
+        if not batch.headers[i] & AETH:
+            return
+        detail += i64(batch.syndrome[i] & 0x7F)
+    r = state.memory[slot].answers[p.psn & MASK]
+    s = state.seq[slot]
+    f = s.peer
+    plain = s.ids_vary or f < 0
+    if is_copy(s, r, p, detail) and (plain or not asked_since(flow_of(state, f), p, r.frame)):
+        batch.mark[i] = COPY
+        return
+    if f < 0:
+        f = find_peer(state, slot, p.psn)
+        batch.peer[i] = f
+    if f >= 0:
+        answer = Response(p.t, p.frame, p.psn, operation, detail - 1, p.payload)
+        asked = flow_of(state, f)
+        batch.mark[i], batch.rtt_ns[i] = slow_response(asked, answer)
+        refresh(asked)
+    remember(r, p, NO_BYTES, detail)
+
+
+@inline
+def _is_remembered(r: Record, p: Request) -> bool:
+    return bool(r.detail != 0 and r.key == (p.opcode << 24 | p.psn))
+
+
+@inline
+def _is_next(s: Record, memory: Record, p: Request, operation: int) -> bool:
+    """The fast path of requests: in order, nothing open, nothing to learn; then it is done."""
+    if s.slow or not s.asked or p.psn != s.nxt & PSN_MASK or operation == READ_REQUEST:
+        return False
+    r = memory.recent[p.psn & MASK]
+    if (p.payload > s.pmtu and FIRST_MIDDLE >> operation & 1) or _is_remembered(r, p):
+        return False
+    s.sent_bytes += p.payload
+    if p.asks:
+        s.wanted = s.nxt
+        if s.timed_count < TIMED_REQUESTS and not p.uc:
+            time_request(s, memory, s.nxt, p.t)
+    s.nxt += 1
+    s.last_request = p.t
+    remember(r, p, s.sent_bytes & 0xFFFFFFFF, REQUEST)
+    return True
+
+
+@inline
+def _fetch(batch: Batch, i: int, hi: int, state: Sequences) -> None:
+    """Ask for the records of later rows: first the flow, then what its packet will touch."""
+    far = i64(batch.slot[min(i + AHEAD, hi - 1)]) * SEQ_BYTES
+    prefetch(state.seq, far)
+    prefetch(state.seq, far + LINE)
+    row = min(i + AHEAD // 2, hi - 1)
+    slot = i64(batch.slot[row])
+    if slot < 0:
+        return
+    place = (i64(batch.psn[row]) & MASK) * RECENT_BYTES
+    if REQUESTS >> (i64(batch.opcode[row]) & 31) & 1:
+        prefetch(state.memory, slot * MEMORY_BYTES + place)
+        return
+    prefetch(state.memory, slot * MEMORY_BYTES + ANSWERS_AT + place)
+    peer = state.seq[slot].peer
+    if peer >= 0:
+        prefetch(state.seq, peer * SEQ_BYTES)
+        prefetch(state.seq, peer * SEQ_BYTES + LINE)
+        prefetch(state.memory, peer * MEMORY_BYTES + place)
+        prefetch(state.memory, peer * MEMORY_BYTES + TIMED_AT)
+
+
+@inline
+def _covers_more(batch: Batch, i: int, state: Sequences, r: Record, p: Request) -> bool:
+    """The fast path of responses: a plain ACK that covers more; then it is done."""
+    f = batch.peer[i]
+    if f < 0 or state.seq[f].slow or p.opcode & 31 != ACKNOWLEDGE or _is_remembered(r, p):
+        return False
+    a = unwrap(p.psn, state.seq[f].nxt)
+    covers = state.seq[f].una <= a < state.seq[f].nxt
+    if not (covers and batch.headers[i] & AETH and batch.syndrome[i] >> 5 == CLASS_ACK):
+        return False
+    batch.rtt_ns[i] = acknowledge(flow_of(state, i64(f)), a + 1, a, p.t, p.frame)
+    remember(r, p, NO_BYTES, 1 + i64(batch.syndrome[i]))
+    return True
+
+
+@helper
+def _judge_datagram(s: Record, r: Record, p: Request) -> int:
+    """UD has no order, but an identification that varies tells copies."""
+    if s.ids_vary and is_copy(s, r, p, REQUEST):
+        return COPY
+    remember(r, p, NO_BYTES, REQUEST)
+    return NEW
+
+
+@lean
+def _track(batch: Batch, lo: int, hi: int, identity: Records, state: Sequences) -> tuple[int, int]:
+    """See :func:`track`."""
+    for i in range(lo, hi):
+        _fetch(batch, i, hi, state)
+        batch.mark[i] = NEW
+        batch.peer[i] = -1
+        batch.rtt_ns[i] = NO_SAMPLE
+        batch.inflight[i] = -1
+        slot = i64(batch.slot[i])
+        if slot < 0:
+            continue
+        if state.control[EVENTS] > ROOM:
+            return i, RING_FULL
+        s = state.seq[slot]
+        if s.known == 0:
+            meet(state, slot, identity)
+            s.first_id = batch.ip_id[i]
+        if batch.ip_id[i] != s.first_id:
+            s.ids_vary = 1
+        batch.peer[i] = s.peer
+        service = i64(batch.opcode[i]) >> 5
+        operation = i64(batch.opcode[i]) & 31
+        p = _request(batch, i, operation)
+        if s.slow & SLOW_UNJUDGED or service not in (RC, UC, UD, XRC):
+            continue
+        if service == UD:
+            batch.mark[i] = _judge_datagram(s, state.memory[slot].recent[p.psn & MASK], p)
+        elif REQUESTS >> operation & 1:
+            if not _is_next(s, state.memory[slot], p, operation):
+                mark = _judge_request(state, slot, p)
+                if mark == LIFE_ENDS:
+                    _close_flow(state, slot)
+                    return i, REUSE
+                batch.mark[i] = mark
+            if s.peer >= 0:
+                batch.inflight[i] = s.sent_bytes - s.acked_bytes
+        elif RESPONSES >> operation & 1 and service != UC:
+            r = state.memory[slot].answers[p.psn & MASK]
+            if not _covers_more(batch, i, state, r, p):
+                _judge_response(batch, i, state, slot, p, operation)
+    return hi, DONE
+
+
+@helper
+def _close_flow(state: Sequences, slot: int) -> None:
+    """The flow ends, its pair is dissolved."""
+    f = flow_of(state, slot)
+    close_questions(f)
+    close_response_gaps(f)
+    part(state, slot)
+    refresh(f)
+
+
+@lean
+def _close_slots(slots: NDArray[np.int32], state: Sequences) -> int:
+    settle_last(state, slots)
+    for n in range(len(slots)):
+        slot = i64(slots[n])
+        if state.control[EVENTS] > ROOM:
+            return n
+        if state.seq[slot].known:
+            if state.seq[slot].peer >= 0:
+                close_response_gaps(flow_of(state, state.seq[slot].peer))
+            _close_flow(state, slot)
+    return len(slots)
+
+
+def track(
+    batch: Batch, lo: int, hi: int, identity: Records, state: Sequences
+) -> tuple[int, Reason]:
+    """Judge rows ``lo`` to ``hi``, whose ``slot`` is filled in.
+
+    Fills the columns mark, peer, rtt_ns and inflight. Returns the next row and why it stopped there.
+    ``identity`` is a structured array with the fields of IDENTITY, by slot. What is known of the tap
+    stands in ``state.control`` (DROPS, SPEED_BPS).
+    """
+    row, reason = _track(batch, lo, hi, identity, state)
+    return row, Reason(reason)
+
+
+def close_slots(slots: NDArray[np.int32], identity: Records, state: Sequences) -> int:  # noqa: ARG001  as track
+    """Write the open questions of ``slots`` (eviction, end of capture) as events.
+
+    Returns how many slots were closed: fewer than given means that the ring must be drained before
+    the rest is closed. A closed slot is unpaired and may be cleared; ``peer_serial`` stays.
+    """
+    return _close_slots(slots, state)

@@ -1,0 +1,1 @@
+"""What observes: collectors record raw readings and frames, and decide nothing."""

@@ -1,0 +1,1 @@
+"""What presents: the fabric command, reports and the dashboard; nothing is computed here."""

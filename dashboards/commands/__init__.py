@@ -1,0 +1,1 @@
+"""The subcommands of fabric, one module each."""

@@ -1,0 +1,170 @@
+"""``fabric analyze``: captures in, ranked findings out."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from analyzers.pipeline import Run
+    from dashboards.report.facts import Facts
+
+LARGE_BYTES = 256 << 20  # takes a process about as long as another takes to start
+UNHEALTHY = 1
+FAILED = 2
+
+
+def analyze(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH",
+            help="Captures (pcap, pcapng, compressed or not), folders, globs, - for standard input. "
+            "NAME=PATH names the point at which it was taken.",
+        ),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object (docs/json.md).")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report to hand on: one HTML file.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep report.json and all tables (Parquet).")
+    ] = None,
+    speed: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[POINT=]400G", help="Speed of the links, or of one point's link."),
+    ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Points read at a time; 0: one per processor where the files are large."
+        ),
+    ] = 0,
+    window: Annotated[str, typer.Option(help="Width of the time bins.")] = "1ms",
+    icrc: Annotated[bool, typer.Option("--icrc", help="Check the invariant CRCs.")] = False,
+    packets: Annotated[
+        bool, typer.Option("--packets", help="Keep a row per packet (with --out).")
+    ] = False,
+    all_notes: Annotated[
+        bool, typer.Option("--all", help="Show all information, not ten.")
+    ] = False,
+) -> int:
+    """Find what was wrong on the wire: loss, pauses, congestion, timeouts, each with its proof.
+
+    Exit status: 0 healthy or information only, 1 a warning or worse, 2 nothing could be read.
+
+    Example: fabric analyze captures/*.pcapng --speed 400G --html report.html
+    """
+    from analyzers.detectors import run_detectors
+    from analyzers.pipeline import Options
+    from analyzers.pipeline import analyze as read
+    from dashboards.commands import values
+    from dashboards.commands.interrupt import interruptible
+    from dashboards.report import facts as report
+
+    interruptible()
+
+    if html and not html.parent.is_dir():  # said before the work, not after
+        raise FileNotFoundError(f"{html.parent}: no such folder")
+    everywhere, single = values.speeds(speed or [])
+    window_ns = values.duration(window, "--window")
+    options = Options(
+        speed_bps=everywhere, speeds=single, window_ns=window_ns,
+        jobs=jobs or _jobs(paths), icrc=icrc,
+        packets=packets,
+    )  # fmt: skip
+    with _bar() as progress, read(paths, options, progress) as run:
+        facts = report.gather(run.tables, run_detectors(run.tables), run.refused, run.skipped)
+        if not facts.inputs:
+            return _nothing(facts)
+        if html:
+            _write_html(html, facts, run)
+        if out:
+            _keep(out, facts, run)
+    _print(facts, as_json=as_json, all_notes=all_notes)
+    return UNHEALTHY if facts.main else 0
+
+
+def _jobs(paths: list[str]) -> int:
+    """One process where the files are small: another takes longer to start than to read them."""
+    total = 0
+    for path in paths:
+        name = Path(path if Path(path).exists() else path.partition("=")[2] or path)
+        files = (Path(folder, file) for folder, _, names in os.walk(name) for file in names)
+        for file in chain([name], files):
+            total += file.stat().st_size if file.is_file() else 0
+            if total >= LARGE_BYTES:
+                return 0
+    return 1
+
+
+def _nothing(facts: "Facts") -> int:
+    """No input could be read: one line each says why."""
+    from dashboards.report.words import clean
+
+    for line in facts.refused or ("nothing to read",):
+        sys.stderr.write(f"fabric: {clean(line)}\n")
+    return FAILED
+
+
+def _print(facts: "Facts", *, as_json: bool, all_notes: bool) -> None:
+    if as_json:
+        from dashboards.report import json
+
+        sys.stdout.write(json.as_text(facts) + "\n")
+        return
+    from rich.console import Console
+
+    from dashboards.report import terminal
+
+    console = Console(soft_wrap=False) if sys.stdout.isatty() else Console(width=120)
+    terminal.show(facts, console, all_notes=all_notes)
+
+
+def _write_html(path: Path, facts: "Facts", run: "Run") -> None:
+    from dashboards.commands.files import write_text
+    from dashboards.report.html import page
+
+    write_text(path, page(facts, run.tables))
+
+
+def _keep(folder: Path, facts: "Facts", run: "Run") -> None:
+    """Write every table that has rows as Parquet, and report.json last."""
+    import polars as pl
+
+    from analyzers.tables import NAMES
+    from dashboards.commands.files import whole, write_text
+    from dashboards.report import json
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in NAMES:
+        table: pl.LazyFrame = getattr(run.tables, name)
+        path = folder / f"{name}.parquet"
+        path.unlink(missing_ok=True)  # of an earlier run
+        if table.head(1).collect().is_empty():
+            continue
+        with whole(path) as temporary:
+            table.sink_parquet(temporary, compression="zstd")
+    write_text(folder / "report.json", json.as_text(facts) + "\n")
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], None] | None]:
+    """Give a progress bar of bytes where somebody watches; nothing otherwise."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("reading", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total or None)

@@ -1,0 +1,151 @@
+"""What every form of the report says: collected once from the tables, then only laid out.
+
+``Facts`` holds plain Python values. Text in it may come from captures and is not escaped: each
+form escapes for its own medium.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import polars as pl
+
+from analyzers.detectors import OPEN_KINDS, SEVERITIES
+from analyzers.merge import distinct
+from analyzers.tables import Tables
+from dashboards.report import words
+from fabric.codes import Fault
+
+Row = dict[str, Any]
+HEALTHY: Final = "healthy"
+EMPTY: Final = "nothing_to_judge"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One analysis, ready to be laid out.
+
+    Attributes
+    ----------
+    inputs
+        POINTS as rows; ``faults`` maps the name of a fault to its count.
+    refused
+        One line for each input that could not be read at all.
+    other_files
+        Files met in folders that are no captures.
+    findings
+        FINDINGS as rows, gravest first; no NaN, absent numbers are None.
+    counts
+        How much was looked at: packets, roce, distinct, flows, queue_pairs, messages, ...
+    events
+        EVENTS counted by kind.
+    """
+
+    inputs: list[Row]
+    findings: list[Row]
+    counts: dict[str, int]
+    events: dict[str, int]
+    refused: tuple[str, ...] = ()
+    other_files: int = 0
+
+    @property
+    def verdict(self) -> str:
+        """The gravest severity above info, ``healthy``, or ``nothing_to_judge``."""
+        present = {row["severity"] for row in self.findings}
+        for severity in SEVERITIES[:-1]:
+            if severity in present:
+                return str(severity)
+        return HEALTHY if self.counts["roce"] + self.counts["pauses"] else EMPTY
+
+    @property
+    def severities(self) -> dict[str, int]:
+        """Findings by severity, all of them named."""
+        return {s: sum(row["severity"] == s for row in self.findings) for s in SEVERITIES}
+
+    @property
+    def main(self) -> list[Row]:
+        """Findings above info."""
+        return [row for row in self.findings if row["severity"] != "info"]
+
+    @property
+    def notes(self) -> list[Row]:
+        """Findings of severity info that are answers."""
+        return [row for row in self._info if row["kind"] not in OPEN_KINDS]
+
+    @property
+    def undecided(self) -> list[Row]:
+        """Findings of severity info that say what could not be decided, and for want of what."""
+        return [row for row in self._info if row["kind"] in OPEN_KINDS]
+
+    @property
+    def _info(self) -> list[Row]:
+        return [row for row in self.findings if row["severity"] == "info"]
+
+    @property
+    def begin(self) -> int:
+        """Time of the first packet of all, ns; 0 without packets."""
+        return min((row["first"] for row in self.inputs if row["packets"]), default=0)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one sentence."""
+        counts = self.counts
+        seen = (
+            f"{words.count(counts['roce'], 'RoCE packet')} in "
+            f"{words.count(counts['flows'], 'flow')}, {words.count(counts['pauses'], 'pause frame')}"
+        )
+        if self.verdict == EMPTY:
+            total = words.count(counts["packets"], "packet")
+            return f"no RoCE packet and no pause frame among {total}"
+        if self.verdict == HEALTHY:
+            return f"nothing wrong was seen in {seen}"
+        return str(self.findings[0]["summary"])
+
+
+def gather(
+    tables: Tables,
+    findings: pl.DataFrame,
+    refused: Sequence[str] = (),
+    other_files: int = 0,
+) -> Facts:
+    """Collect what the report says; reads POINTS, FLOWS, EVENTS and counts MESSAGES."""
+    flows = tables.flows.select(
+        flows=pl.len(),
+        queue_pairs=pl.col("peer_flow").is_not_null().sum() // 2,
+        resent=pl.col("resent").sum(),
+        copies=pl.col("copies").sum(),
+    )
+    messages = tables.messages.select(messages=pl.len())
+    events = tables.events.group_by("kind").len().sort("kind")
+    apart = distinct(tables.flows).select(pl.col("distinct").fill_null(0))
+    points, event_rows, *sums = pl.collect_all([tables.points, events, flows, messages, apart])
+    inputs = [_input(row) for row in points.to_dicts()]
+    summed = ("packets", "bytes", "roce", "cnp", "pauses", "ce")
+    counts = {name: sum(row[name] for row in inputs) for name in summed}
+    return Facts(
+        inputs=inputs,
+        findings=[_no_nan(row) for row in findings.to_dicts()],
+        counts=counts | {name: n for row in sums for name, n in row.row(0, named=True).items()},
+        events=dict(event_rows.rows()),
+        refused=tuple(refused),
+        other_files=other_files,
+    )
+
+
+def _input(row: Row) -> Row:
+    """A row of POINTS with its faults by name."""
+    numbers = row.pop("faults_by_kind") or []
+    row["faults"] = {
+        (Fault(n).name.lower() if n in set(Fault) else str(n)): number
+        for n, number in enumerate(numbers)
+        if n and number
+    }
+    return row
+
+
+def _no_nan(row: Row) -> Row:
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row.items()
+    }

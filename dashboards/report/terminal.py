@@ -1,0 +1,134 @@
+"""The report for a person at a terminal: the verdict first, then what, where, when, what now.
+
+Everything is put into ``Text`` objects, whose content rich never reads as markup, and cleaned of
+control characters: names of files and interfaces come from outside.
+"""
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from dashboards.report import words
+from dashboards.report.facts import EMPTY, HEALTHY, Facts, Row
+
+STYLES = {
+    "critical": "bold white on red",
+    "warning": "black on yellow",
+    "info": "cyan",
+    HEALTHY: "bold black on green",
+    EMPTY: "black on white",
+}
+FRAMES_SHOWN = 6
+
+
+def report(facts: Facts, *, all_notes: bool = False) -> RenderableType:
+    """The whole report; without ``all_notes`` at most ten pieces of information are shown."""
+    parts: list[RenderableType] = [_verdict(facts), Text()]
+    for number, row in enumerate(facts.main, 1):
+        parts += [_finding(number, row, facts.begin), Text()]
+    for title, rows in (
+        ("Good to know", facts.notes),
+        ("Could not be decided, and why", facts.undecided),
+    ):
+        if rows:
+            parts += [_notes(title, rows, len(rows) if all_notes else 10), Text()]
+    parts.append(_inputs(facts))
+    parts += [Text(f"not read: {words.clean(line)}", "yellow") for line in facts.refused]
+    if facts.other_files:
+        files = words.count(facts.other_files, "file is no capture", "files are no captures")
+        parts.append(Text(f"passed over: {files}", "dim"))
+    return Group(*parts)
+
+
+def show(facts: Facts, console: Console, *, all_notes: bool = False) -> None:
+    """Print the report."""
+    console.print(report(facts, all_notes=all_notes))
+
+
+def _verdict(facts: Facts) -> Text:
+    name = facts.verdict
+    line = Text(f" {words.kind(name).upper()} ", STYLES[name])
+    line.append(" " + words.clean(facts.sentence), "bold")
+    numbers = [f"{n} {severity}" for severity, n in facts.severities.items() if n]
+    counts = facts.counts
+    several = f" ({counts['distinct']:,} distinct)" if len(facts.inputs) > 1 else ""
+    looked = (
+        f"{words.count(len(facts.inputs), 'point')}, {words.count(counts['packets'], 'packet')}, "
+        f"{counts['roce']:,} RoCE{several} in {words.count(counts['flows'], 'flow')} "
+        f"({words.count(counts['queue_pairs'], 'queue pair')} seen both ways), "
+        f"{words.count(counts['messages'], 'message')}, {words.count(counts['pauses'], 'pause frame')}"
+    )
+    if facts.begin:
+        looked += f", from {words.clock(facts.begin)} UTC"
+    line.append("\n" + (", ".join(numbers) + " · " if numbers else "") + looked, "dim")
+    return line
+
+
+def _finding(number: int, row: Row, begin: int) -> RenderableType:
+    title = Text(f"{number}. ")
+    title.append(f" {row['severity'].upper()} ", STYLES[row["severity"]])
+    title.append(" " + words.kind(row["kind"]), "bold")
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, text in _lines(row, begin):
+        grid.add_row(label, Text(words.clean(text)))
+    return Group(title, Padding(grid, (0, 0, 0, 3)))
+
+
+def _lines(row: Row, begin: int) -> list[tuple[str, str]]:
+    when = words.span(row["start"], row["end"], begin)
+    if row["lost_ns"]:
+        when += f"; {words.duration(row['lost_ns'])} lost in sum"
+    frames = [f"{frame}" for frame in row["frames"]]
+    sure = f"{row['confidence'] * 100:.0f} % ({row['evidence']})"
+    if row["missing"]:
+        sure += f"; not seen: {row['missing']}"
+    lines = [
+        ("what", row["summary"]),
+        ("who", row["subject"]),
+        ("where", f"seen at {row['point']}"),
+    ]
+    lines.append(("when", when))
+    if frames:
+        lines.append(("proof", f"frames {words.joined(frames, FRAMES_SHOWN)}"))
+    return [*lines, ("sure", sure), ("now", row["advice"])]
+
+
+def _notes(title: str, rows: list[Row], most: int) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style="cyan")
+    table.add_column(overflow="fold")
+    for row in rows[:most]:
+        said = Text(words.clean(row["summary"]))
+        subject = row["subject"] if row["subject"] != row["point"] else ""
+        where = " · ".join(filter(None, (subject, row["point"])))
+        said.append(f"  {words.clean(where)}", "dim")
+        table.add_row(words.kind(row["kind"]), said)
+    if len(rows) > most:
+        table.add_row("", Text(f"and {len(rows) - most} more (--all, --json)", "dim"))
+    return Group(Text(title, "bold"), Padding(table, (0, 0, 0, 3)))
+
+
+def _inputs(facts: Facts) -> Table:
+    table = Table(title="Looked at", title_justify="left", title_style="bold", box=None)
+    table.add_column("point", overflow="fold")
+    for name in ("packets", "RoCE", "CE", "CNP", "pauses", "span"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("speed", overflow="fold")
+    table.add_column("faults", overflow="fold")
+    for row in facts.inputs:
+        faults = [f"{number:,} {words.kind(name)}" for name, number in row["faults"].items()]
+        if row["damage"]:
+            faults.append(words.clean(row["damage"]))
+        if row["dropped"] > 0:
+            faults.append(f"{row['dropped']:,} dropped by the capturing system")
+        speed = words.rate(row["speed_bps"])
+        if speed != "unknown":
+            speed += f" ({row['speed_source']})"
+        span = words.duration(row["last"] - row["first"]) if row["packets"] else ""
+        cells = [f"{row[name]:,}" for name in ("packets", "roce", "ce", "cnp", "pauses")]
+        texts = [words.clean(row["point"]), *cells, span, speed, ", ".join(faults) or "none"]
+        table.add_row(*map(Text, texts))
+    return table

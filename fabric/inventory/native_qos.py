@@ -1,0 +1,158 @@
+"""The ``qos`` part of our YAML: rules, each for the ports its pattern names; later rules add to earlier.
+
+A pattern is ``device:port`` with the wildcards of a shell. What no rule says stays unknown.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from fabric.cables import Port
+from fabric.inventory.document import Node, length_m, size_bytes, span_ns, speed_bps
+from fabric.inventory.found import Found
+from fabric.qos import Buffer, Ecn, PortQos, Roce, Scheduler, Watchdog
+
+KEYS = (
+    "ports", "trust", "dscp", "queue", "group", "pfc", "ecn", "buffer", "scheduler", "watchdog",
+    "mtu", "speed", "length", "roce", "headroom_pool", "global_pause",
+)  # fmt: skip
+
+
+def read_qos(rules: Node, found: Found) -> Iterator[PortQos]:
+    """Settings of every port that some rule names, in the order of the ports."""
+    ports = sorted({end for claim in found.claims for end in (claim.a, claim.b)})
+    settings: dict[Port, PortQos] = {}
+    for rule in rules.elements():
+        rule.known(*KEYS)
+        pattern = rule.need("ports").text()
+        values = _values(rule)
+        hit = [port for port in ports if fnmatchcase(str(port), pattern)]
+        if not hit and "*" not in pattern and ":" in pattern:
+            hit = [rule.get("ports").read(Port.parse)]
+        for port in hit:
+            role = found.devices[port.device].role if port.device in found.devices else ""
+            base = settings.get(port, PortQos(port, source=found.path, role=role))
+            settings[port] = replace(base, **values)
+    yield from settings.values()
+
+
+def _values(rule: Node) -> dict[str, Any]:
+    """The fields of :class:`PortQos` that a rule sets."""
+    readers: dict[str, tuple[str, Any]] = {
+        "trust": ("trust", _trust),
+        "dscp": ("classes", _numbers),
+        "queue": ("queues", _numbers),
+        "group": ("groups", _numbers),
+        "pfc": ("pfc", lambda node: frozenset(n.integer() for n in node.elements())),
+        "ecn": ("ecn", lambda node: {q: _ecn(n) for q, n in _indexed(node)}),
+        "buffer": ("buffers", lambda node: {g: _buffer(n) for g, n in _indexed(node)}),
+        "scheduler": ("schedulers", lambda node: {q: _scheduler(n) for q, n in _indexed(node)}),
+        "watchdog": ("watchdog", _watchdog),
+        "mtu": ("mtu_bytes", lambda node: node.integer()),
+        "speed": ("speed_bps", lambda node: node.read(speed_bps)),
+        "length": ("length_m", lambda node: node.read(length_m)),
+        "roce": ("roce", _roce),
+        "headroom_pool": ("headroom_pool_bytes", lambda node: node.read(size_bytes)),
+        "global_pause": ("global_pause", lambda node: node.value is True),
+    }
+    values = {
+        readers[key][0]: readers[key][1](node) for key, node in rule.members() if key != "ports"
+    }
+    if "watchdog" in values:
+        values["watchdog_known"] = True
+    return values
+
+
+def _trust(node: Node) -> str:
+    text = node.text()
+    if text not in ("dscp", "pcp"):
+        raise node.error("trust is dscp or pcp")
+    return text
+
+
+def _indexed(node: Node) -> Iterator[tuple[int, Node]]:
+    for key, value in node.members():
+        if not key.isdigit():
+            raise value.error(f"a number is expected as key, not {key!r}")
+        yield int(key), value
+
+
+def _numbers(node: Node) -> dict[int, int]:
+    """``{26: 3}``, or ``{3: [24, 26, 30]}`` read from the class to its members."""
+    found: dict[int, int] = {}
+    for key, value in _indexed(node):
+        if isinstance(value.value, list):
+            found |= {member.integer(): key for member in value.elements()}
+        else:
+            found[key] = value.integer()
+    return found
+
+
+def _ecn(node: Node) -> Ecn:
+    node.known("kmin", "kmax", "pmax", "enabled")
+    pmax = float(node.get("pmax").read(float, 1.0))
+    if not 0 <= pmax <= 1:
+        raise node.get("pmax").error("pmax is a share from 0 to 1")
+    curve = Ecn(
+        node.need("kmin").read(size_bytes),
+        node.need("kmax").read(size_bytes),
+        pmax,
+        node.get("enabled").value is not False,
+    )
+    if curve.kmax_bytes < curve.kmin_bytes:
+        raise node.get("kmax").error("kmax lies below kmin")
+    return curve
+
+
+def _buffer(node: Node) -> Buffer:
+    node.known("size", "xon", "headroom", "alpha", "limit", "pool", "lossless")
+    return Buffer(
+        node.get("size").read(size_bytes, -1),
+        node.get("xon").read(size_bytes, -1),
+        node.get("headroom").read(size_bytes, -1),
+        float(node.get("alpha").read(float, float("nan"))),
+        node.get("limit").read(size_bytes, -1),
+        "",
+        node.get("pool").read(size_bytes, -1),
+        node.get("lossless").value is not False,
+    )
+
+
+def _scheduler(node: Node) -> Scheduler:
+    """``strict`` or a weight."""
+    text = node.text()
+    return Scheduler("strict") if text == "strict" else Scheduler("dwrr", node.integer())
+
+
+def _watchdog(node: Node) -> Watchdog | None:
+    if node.value is False:
+        return None
+    node.known("action", "detect", "restore", "poll")
+    return Watchdog(
+        node.get("action").text("drop"),
+        node.need("detect").read(span_ns),
+        node.get("restore").read(span_ns, -1),
+        node.get("poll").read(span_ns, -1),
+    )
+
+
+def _roce(node: Node) -> Roce:
+    node.known(
+        "dscp", "cnp_dscp", "cnp_priority", "notify", "react", "gid_index", "gid_type", "nccl_tc"
+    )
+
+    def priorities(key: str) -> frozenset[int] | None:
+        member = node.get(key)
+        return None if member.value is None else frozenset(n.integer() for n in member.elements())
+
+    return Roce(
+        node.get("dscp").integer(-1),
+        node.get("cnp_dscp").integer(-1),
+        node.get("cnp_priority").integer(-1),
+        priorities("notify"),
+        priorities("react"),
+        node.get("gid_index").integer(-1),
+        node.get("gid_type").text(),
+        node.get("nccl_tc").integer(-1),
+    )

@@ -1,0 +1,1 @@
+"""Where packets go: equal ways, the choice between them, the load that follows, and its balance."""

@@ -1,0 +1,151 @@
+"""Every shipped scenario runs and shows on the network what its label says."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from analyzers.frames import schema
+from fabric.counters import COUNTERS as CANONICAL
+from fabric.inventory import load as load_fabric
+from fabric.schema import COUNTERS
+from fabric.simulator import state as st
+from fabric.simulator.build import Built
+from fabric.simulator.faults import changes
+from fabric.simulator.outputs import RunFolder
+from fabric.simulator.run import simulate
+from fabric.simulator.scenario import load, parse
+from tests.data import ROOT
+
+SCENARIOS = sorted((ROOT / "fabric/simulator/scenarios").glob("*.toml"))
+
+# what must have happened somewhere in the fabric: field of the queues or ports, at least
+SHOWS: dict[str, tuple[str, ...]] = {
+    "incast": ("ecn_marked", "rx_xoff"),
+    "pfc_storm": ("rx_pause_ps",),
+    "slow_receiver": ("rx_pause_ps",),
+    "pcie_bottleneck": ("rx_pause_ps",),
+    "deadlock": ("rx_xoff",),
+    "lossy_link": ("rx_crc_errors",),
+    "tail_loss": ("rx_crc_errors",),
+    "congestion_drop": ("ingress_drops",),
+    "watchdog": ("watchdog_drops", "watchdog_storms"),
+    "headroom_misconfig": ("ingress_drops",),
+    "pfc_ignored": ("ingress_drops",),
+    "ecn_always": ("ecn_marked",),
+    "contention": ("ecn_marked",),
+    "hostile_burst": ("ecn_marked",),
+    "link_down": ("resent_packets",),
+    "livelock": ("resent_packets",),
+    "reordering": ("resent_packets",),
+}
+
+
+def run(path: Path, folder: Path) -> tuple[Built, dict]:
+    scenario = load(path)
+    built = scenario.build()
+    with RunFolder(folder, scenario, built) as out:
+        simulate(
+            built, scenario.duration_ns, out, interval_ns=scenario.output.interval_ns,
+            changes=changes(built, scenario.faults),
+        )  # fmt: skip
+        return built, out.finish()
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_a_scenario_shows_what_it_says(path: Path, tmp_path: Path) -> None:
+    built, label = run(path, tmp_path)
+    tables = (built.state.queue, built.state.port, built.state.qp)
+    for name in SHOWS.get(path.stem, ()):
+        assert any(name in t.dtype.names and t[name].sum() > 0 for t in tables), name
+    assert json.loads((tmp_path / "label.json").read_text()) == label
+    assert (label["cls"] == "healthy") == (path.stem in HEALTHY)
+    frame = pl.read_parquet(tmp_path / "counters.parquet")
+    assert frame.schema == schema(COUNTERS)
+    told = set(frame.select("object", "counter").unique().iter_rows())
+    assert told <= {(c.object, c.name) for c in CANONICAL.values()}
+    cumulative = frame.filter(~pl.col("counter").str.contains("bytes|peak|bps")).sort("ts")
+    falls = cumulative.with_columns(
+        d=pl.col("value").diff().over("device", "port", "object", "index", "counter")
+    ).filter(pl.col("d") < 0)
+    assert falls.is_empty() or path.stem == "counter_fault"
+    assert load_fabric([tmp_path / "topology.json"]).fabric.devices
+
+
+HEALTHY = {"healthy", "all_to_all", "kv_cache", "polarization", "reordering"}
+
+
+def test_a_deadlock_stays_after_its_traffic_would_have_gone(tmp_path: Path) -> None:
+    built, _ = run(next(p for p in SCENARIOS if p.stem == "deadlock"), tmp_path)
+    cycle = [built.port_of[f"sw{i}:1"] for i in range(4)]
+    assert (built.state.queue["held_from"][cycle, 3] != st.NEVER).all()
+    assert not (built.state.message["delivered"] >= 0).any()
+
+
+def test_counters_that_stand_still_are_told_and_the_network_goes_on(tmp_path: Path) -> None:
+    built, _ = run(next(p for p in SCENARIOS if p.stem == "counter_fault"), tmp_path)
+    frame = pl.read_parquet(tmp_path / "counters.parquet").filter(
+        (pl.col("device") == "leaf1") & (pl.col("port") == "5") & (pl.col("counter") == "tx_bytes")
+        & (pl.col("object") == "port")
+    ).sort("ts")  # fmt: skip
+    told = frame["value"].to_list()
+    assert told[-2] == told[len(told) // 2]
+    assert built.state.port["tx_bytes"][built.port_of["leaf1:5"]] > told[-2]
+
+
+def test_taps_hold_what_counters_count(tmp_path: Path) -> None:
+    text = {
+        "duration_us": 300,
+        "fabric": {
+            "kind": "clos2",
+            "leaves": 2,
+            "spines": 1,
+            "hosts_per_leaf": 2,
+            "host_gbps": 100,
+        },
+        "workload": [{"kind": "all_reduce", "hosts": "all", "size": 262144}],
+        "output": {"taps": ["leaf0:1"], "interval_us": 50},
+    }
+    scenario = parse(text, "small")
+    built = scenario.build()
+    with RunFolder(tmp_path, scenario, built) as out:
+        simulate(built, scenario.duration_ns, out, interval_ns=50_000)
+        out.finish()
+    from tests.twin_reader import read
+
+    frames = read((tmp_path / "tap_leaf0_1.pcap").read_bytes()).packets
+    port = built.state.port[built.port_of["leaf0:1"]]
+    assert len(frames) == port["rx_packets"] + port["tx_packets"] > 100
+    assert sum(frame.wire for frame in frames) == port["rx_bytes"] + port["tx_bytes"]
+    assert np.all(np.diff([frame.ts for frame in frames]) >= 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"fabric": {"kind": "moebius"}}, "fabric.kind"),
+        ({"workload": [{"kind": "nothing"}]}, "workload[0].kind"),
+        (
+            {
+                "workload": [
+                    {"kind": "incast", "senders": ["host77"], "receiver": "host0", "size": 1}
+                ]
+            },
+            "host77",
+        ),
+        ({"fault": [{"kind": "pfc_storm", "place": "host0"}]}, "start_ns is missing"),
+        ({"fault": [{"kind": "gremlin", "place": "host0", "start_us": 1}]}, "fault[0].kind"),
+        ({"switching": {"bufer": 1}}, "switching.bufer"),
+        ({"extra": 1}, "extra"),
+    ],
+)
+def test_a_wrong_scenario_names_the_key(change: dict, words: str) -> None:
+    text = {
+        "duration_us": 10,
+        "fabric": {"kind": "clos2", "leaves": 1, "spines": 1, "hosts_per_leaf": 2},
+    }
+    with pytest.raises(ValueError, match=re.escape(words)):
+        parse(text | change, "wrong")
