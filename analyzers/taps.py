@@ -20,6 +20,7 @@ from analyzers.capture.pcapng import Interface
 from analyzers.capture.reader import WINDOW_BYTES, Reader
 from analyzers.capture.source import Tap
 from analyzers.frames import schema
+from analyzers.memory import return_freed
 from analyzers.packets import packets
 from analyzers.pauses import Link, bin_width, pauses
 from analyzers.spill import Part, Spill
@@ -96,6 +97,7 @@ class _Reading:
     """The tap that is being read; its rows go to ``emit``, to be spilled where none is given."""
 
     def __init__(self, work: Work, progress: Progress | None, emit: Emit | None = None) -> None:
+        return_freed()
         self.work = work
         self.emit = emit or self._spill
         self.points = Points(work.tap.point)

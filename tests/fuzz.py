@@ -12,6 +12,7 @@ runs it again. An input that fails is kept in a file, whose name is printed.
 
 import argparse
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
@@ -430,6 +431,7 @@ def fuzz(
     count: int | None = None, seconds: float | None = None, seed: int = 0, first: int = 0
 ) -> tuple[int, int]:
     """Run inputs until one limit is reached: (inputs, how many of them were captures)."""
+    forget_peak()
     captures, target, watch = corpus(), Target(), Watch()
     end = time.monotonic() + (seconds if seconds is not None else float("inf"))
     useful, number, before = 0, first, 0
@@ -452,6 +454,12 @@ def fuzz(
     finally:
         watch.stop()
     return number - first, useful
+
+
+def forget_peak() -> None:
+    """Begin the peak of resident memory anew, proc(5): earlier work of the process is not ours."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", "ascii")
 
 
 def peak_bytes() -> int:
