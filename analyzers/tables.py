@@ -21,6 +21,7 @@ class Tables:
     pause_frames: pl.LazyFrame
     pauses: pl.LazyFrame
     pause_windows: pl.LazyFrame
+    pause_breaches: pl.LazyFrame
     flows: pl.LazyFrame
     flow_windows: pl.LazyFrame
     host_windows: pl.LazyFrame
@@ -31,6 +32,9 @@ class Tables:
     counters: pl.LazyFrame
     rates: pl.LazyFrame
     collectives: pl.LazyFrame
+    carried: pl.LazyFrame
+    stalls: pl.LazyFrame
+    operations: pl.LazyFrame
     findings: pl.LazyFrame
     incidents: pl.LazyFrame
 

@@ -233,6 +233,27 @@ PAUSE_WINDOWS = Table(
     ),
 )
 
+PAUSE_BREACHES = Table(
+    "PAUSE_BREACHES",
+    "a hold that was not obeyed: frames of the priority went on when they had to stop",
+    (
+        POINT,
+        C("sender", "str", "", "MAC address that asked for the hold"),
+        C("held", "str", "", "MAC address that went on sending; empty where it was several"),
+        C("src", "str", "", "source address of the first such frame: IP or GID"),
+        C("priority", "i32", "", "priority held; -1 for a global pause"),
+        C("tagged", "bool", "", "the first frame bears its priority in a tag; else by DSCP"),
+        C("start", "i64", "ns", "XOFF that began the hold"),
+        C("allowed_ns", "i64", "ns", "time from there on in which frames may still pass"),
+        C("first", "i64", "ns", "first frame after that"),
+        C("last", "i64", "ns", "last frame before XON or expiry"),
+        C("packets", "i64", "packets", "frames in between"),
+        C("bytes", "i64", "bytes", "their wire bytes with framing"),
+        C("first_frame", "i64", "", "frame number of the first"),
+        C("last_frame", "i64", "", "frame number of the last"),
+    ),
+)
+
 FLOWS = Table(
     "FLOWS",
     "one direction of a queue pair seen at a point",
@@ -442,22 +463,95 @@ RATES = Table(
     ),
 )
 
+OPERATION = C("operation", "i64", "", "number of the operation in this run, from 0")
+
 COLLECTIVES = Table(
     "COLLECTIVES",
     "one collective operation on one communicator",
     (
+        OPERATION,
         C("start", "i64", "ns", "start"),
         C("end", "i64", "ns", "end"),
-        C("communicator", "str", "", "communicator"),
+        C("communicator", "str", "", "communicator: the job's name for it, or group N"),
+        C("number", "i64", "", "the job's own count of operations; -1 unknown"),
         C("kind", "str", "", "all_reduce, all_gather, reduce_scatter, all_to_all, send_recv..."),
         C("algorithm", "str", "", "ring, tree, direct or empty"),
         C("bytes", "i64", "bytes", "bytes as the operation counts them"),
         C("ranks", "i32", "", "number of ranks"),
+        C("members", "list[str]", "", "addresses of the NICs that take part, in ring order if one"),
+        C("messages", "i64", "", "data messages"),
+        C("expected_bytes", "i64", "bytes", "what algorithm and size put on the wire; -1 unknown"),
+        C("measured_bytes", "i64", "bytes", "payload of its messages, each byte once"),
+        C("resent_bytes", "i64", "bytes", "payload its flows sent again, by their share"),
+        C("algbw_bps", "f64", "bit/s", "bytes over time"),
         C("busbw_bps", "f64", "bit/s", "bus bandwidth"),
+        C("period_ns", "i64", "ns", "from the start of the one before; -1 the first"),
+        C("skew_ns", "i64", "ns", "from the median rank's entry to the last one's"),
         C("late_rank", "i32", "", "the last rank; -1 unknown"),
-        C("network_wait_ns", "i64", "ns", "waiting for the network"),
-        C("sender_wait_ns", "i64", "ns", "waiting for the sender"),
-        C("receiver_wait_ns", "i64", "ns", "waiting for the receiver"),
+        C("late", "str", "", "address of the rank that held the others up; empty nobody did"),
+        C("transfer_ns", "i64", "ns", "critical path: moving bytes at the speed of the link"),
+        C("network_wait_ns", "i64", "ns", "critical path: waiting for the network"),
+        C("sender_wait_ns", "i64", "ns", "critical path: waiting for the sender"),
+        C("receiver_wait_ns", "i64", "ns", "critical path: waiting for the receiver"),
+        C("confidence", "f64", "share", "how sure kind and boundaries are"),
+        C("evidence", "str", "", "job: its own data say so; traffic: recognised from packets"),
+        C("missing", "str", "", "what was not seen and would have helped"),
+    ),
+)
+
+CARRIED = Table(
+    "CARRIED",
+    "what one flow carried for one operation",
+    (
+        OPERATION,
+        FLOW,
+        C("src", "str", "", "address that sent the data"),
+        C("dst", "str", "", "address that got it"),
+        C("qpn", "u32", "", "destination queue pair"),
+        C("sport", "u16", "", "UDP source port"),
+        C("src_rank", "i32", "", "rank that sent; -1 unknown"),
+        C("dst_rank", "i32", "", "rank that got it; -1 unknown"),
+        C("start", "i64", "ns", "first packet"),
+        C("end", "i64", "ns", "last packet"),
+        C("messages", "i64", "", "messages"),
+        C("bytes", "i64", "bytes", "payload"),
+    ),
+)
+
+STALLS = Table(
+    "STALLS",
+    "a wait on the critical path of an operation, and who was late",
+    (
+        OPERATION,
+        C("start", "i64", "ns", "start, on the clock of the host that waited"),
+        C("end", "i64", "ns", "end"),
+        C("cause", "str", "", "sender, receiver or network"),
+        C("late", "str", "", "address of the late host; of the sender where the network was"),
+        C("waits", "str", "", "address of the host at the other end"),
+        FLOW,
+        C("clear_to_send", "str", "", "seen, late, absent, or unused where the flow has none"),
+        C("bytes", "i64", "bytes", "size of the message that waited"),
+    ),
+)
+
+OPERATIONS = Table(
+    "OPERATIONS",
+    "a collective or point-to-point call as a job's own logs tell it, one row per rank",
+    (
+        C("job", "str", "", "job identifier"),
+        C("communicator", "str", "", "communicator"),
+        C("rank", "i32", "", "rank in the communicator; -1 unknown"),
+        C("ranks", "i32", "", "ranks of the communicator; -1 unknown"),
+        C("device", "str", "", "host"),
+        C("number", "i64", "", "count of the operation on its communicator; -1 unknown"),
+        C("kind", "str", "", "all_reduce, all_gather, ...; send and recv of a pair apart"),
+        C("algorithm", "str", "", "ring, tree or empty"),
+        C("bytes", "i64", "bytes", "bytes of the call as nccl-tests counts them; -1 unknown"),
+        C("peer", "i32", "", "root or peer rank; -1 none"),
+        C("start", "i64", "ns", "called or begun; -1 unknown"),
+        C("end", "i64", "ns", "ended; -1 unknown"),
+        C("exact", "bool", "", "the times are those of the operation, not of a later look at it"),
+        C("path", "str", "", "file that says so"),
     ),
 )
 
@@ -512,6 +606,7 @@ INCIDENTS = Table(
 )
 
 TABLES: tuple[Table, ...] = (
-    POINTS, LINKS, QOS, RANKS, PACKETS, PAUSE_FRAMES, PAUSES, PAUSE_WINDOWS, FLOWS, FLOW_WINDOWS,
-    HOST_WINDOWS, TRAFFIC, CNPS, EVENTS, MESSAGES, COUNTERS, RATES, COLLECTIVES, FINDINGS, INCIDENTS,
+    POINTS, LINKS, QOS, RANKS, PACKETS, PAUSE_FRAMES, PAUSES, PAUSE_WINDOWS, PAUSE_BREACHES, FLOWS,
+    FLOW_WINDOWS, HOST_WINDOWS, TRAFFIC, CNPS, EVENTS, MESSAGES, COUNTERS, RATES, COLLECTIVES, CARRIED,
+    STALLS, OPERATIONS, FINDINGS, INCIDENTS,
 )  # fmt: skip
