@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from analyzers.breaches import Breaches
 from analyzers.capture.batch import ROWS, Batch, Tally, grow_tally, make_batch, make_tally
 from analyzers.capture.decode import decode
 from analyzers.capture.icrc import verify_icrc
@@ -106,6 +107,7 @@ class _Reading:
         self.tally: NDArray[np.int64] = make_tally(0)
         keep = self._packets if work.packets else None
         self.flows = Flows(work.number, self.points, self.emit, work.limits, keep)
+        self.breaches = Breaches(self.points, self.emit)
         self.icrc = np.empty(work.batch_rows, np.int8) if work.icrc else None
 
     def _spill(self, name: str, frame: pl.DataFrame) -> None:
@@ -120,6 +122,7 @@ class _Reading:
             pass
         self._meet_interfaces()
         self.flows.finish()
+        self.breaches.finish()
         self._finish()
         parts = {
             name: spill.parts(to_disk=self.work.to_disk) for name, spill in self.spills.items()
@@ -135,6 +138,7 @@ class _Reading:
             kept = decode(window, batch, rows, self.reader.link_types, self.tally)
             if self.icrc is not None:
                 verify_icrc(window, batch, kept, self.tally, self.icrc)
+            self.breaches.take(window, batch, kept, self.tally)
             self.flows.take(batch, kept)
             yield kept
 
@@ -149,6 +153,7 @@ class _Reading:
         drops = sum(max(found.dropped, 0) for found in interfaces)
         speeds = [self._known_speed(n)[0] for n in range(len(interfaces))]
         self.flows.set_link(min(speeds, default=0), drops)
+        self.breaches.set_links(speeds, self.reader.link_types)
 
     def _packets(self, batch: Batch, lo: int, hi: int, flows: NDArray[np.int64]) -> None:
         self.emit("packets", packets(batch, lo, hi, flows, self.points, self.icrc))

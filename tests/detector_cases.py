@@ -76,6 +76,14 @@ def pause(start: int, length: int, **more: Any) -> Row:
     return {**base, **more}
 
 
+def breach(**more: Any) -> Row:
+    """A hold by the switch that the NIC did not obey."""
+    base = {"point": "tap", "sender": "02:00:00:00:0c:02", "held": NIC, "src": A, "priority": 3,
+            "start": MS, "allowed_ns": 7 * US, "first": MS + 8 * US, "last": MS + 30 * US,
+            "packets": 20, "bytes": 22_000, "first_frame": 50, "last_frame": 90}  # fmt: skip
+    return {**base, **more}
+
+
 def bins(duty: float, transitions: int, count: int = 20) -> list[Row]:
     """Pause windows of 1 ms."""
     base = {"point": "tap", "sender": NIC, "priority": 3, "width_ns": MS}
@@ -195,6 +203,13 @@ CASES = [
     Case("pfc_storm", "half the time is pressure, not a storm", {"points": [point()], "pauses": [
             pause(n * 300 * US, 150 * US) for n in range(70)]}, []),
     Case("pfc_storm", "a short hold", {"points": [point()], "pauses": [pause(0, 300 * US)]}, []),
+    Case("pfc_ignored", "a host goes on", {"points": [point()], "pause_breaches": [
+            breach(), breach(start=9 * MS, last=9 * MS + 50 * US)]},
+         [("pfc_ignored", "critical")], "40 frames, 44 kB, up to 50 us after the XOFF, in 2 holds"),
+    Case("pfc_ignored", "a global pause, by several", {"pause_breaches": [
+            breach(priority=-1, held="")]}, [("pfc_ignored", "critical")], "went on with everything"),
+    Case("pfc_ignored", "two frames that were on their way", {"points": [point()],
+            "pause_breaches": [breach(packets=2)]}, []),
     Case("pause_pressure", "half the time", {"pause_windows": bins(0.5, 3)},
          [("pause_pressure", "warning")], "up to 50 % of 10 ms"),
     Case("pause_pressure", "flutter", {"pause_windows": bins(0.02, 4)},

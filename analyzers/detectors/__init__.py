@@ -25,6 +25,7 @@ from analyzers.detectors import (
     one_sided,
     pause_pressure,
     pauses_seen,
+    pfc_ignored,
     pfc_storm,
     qp_reuse,
     receiver_not_ready,
@@ -52,6 +53,7 @@ DETECTORS: Final[tuple[ModuleType, ...]] = (
     nak_errors,
     # pauses
     pfc_storm,
+    pfc_ignored,
     pause_pressure,
     global_pause,
     pauses_seen,

@@ -161,7 +161,26 @@ def long_pause() -> Case:
     return made("pfc_storm_over", text, tape, (row,), "pfc_storm", allowed=allowed)
 
 
+def pfc_ignored() -> Case:
+    """A NIC that does not know of the pause, then one hold that it obeys."""
+    tape, _ = link(400 * US)
+    towards = CLASS_3._replace(src_mac=SWITCH, dst_mac=HOST)
+    qp = QueuePair(tape, towards, qpn=0x31, back_qpn=0x42)
+    put(tape, 30 * US, {3: FULL})
+    qp.healthy(32 * US, 2000, 4)  # the last passes 5 us after the XOFF: in time
+    qp.healthy(45 * US, 2004, 16)
+    put(tape, 70 * US, {3: 0})
+    put(tape, 80 * US, {3: 1000})  # 5,120 ns
+    qp.healthy(90 * US, 2020)
+    rows = (
+        hold(3, 30 * US, 40 * US, "xon", 2),
+        hold(3, 80 * US, 5120, "expiry", 1),
+    )
+    text = "a switch port goes on sending priority 3 for 30 us after the host has paused it"
+    return made("pfc_ignored", text, tape, rows, "pfc_ignored")
+
+
 CASES = (
     pfc_storm, long_pause, pfc_flutter, pfc_pressure, xoff_expiry, xoff_replaced, xoff_open,
-    pfc_vector, pfc_both_ends, global_pause,
+    pfc_vector, pfc_both_ends, global_pause, pfc_ignored,
 )  # fmt: skip
