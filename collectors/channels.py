@@ -1,4 +1,4 @@
-"""Channels to targets: plain, TLS, mutual TLS, names overridden, certificates taken on trust.
+"""Connections: plain, TLS, mutual TLS, names overridden, certificates taken on trust; and ports.
 
 gRPC's Python has no switch that leaves a server unverified. ``skip_verify`` therefore fetches the
 certificate the target shows and trusts that one for this connection, under the name it bears: the
@@ -15,6 +15,7 @@ import grpc.aio
 
 from collectors.config import Target, Tls
 
+REFUSED: Final = "cannot listen: the port is in use, the address not ours, or the certificate bad"
 KEEPALIVE_MS: Final = 20_000  # many targets punish pings more often than every 10 s
 KEEPALIVE_TIMEOUT_MS: Final = 10_000
 
@@ -110,3 +111,26 @@ def metadata(target: Target) -> tuple[tuple[str, str], ...]:
     if target.token:
         given.append(("authorization", f"Bearer {target.token}"))
     return tuple(given)
+
+
+def bind(server: Any, address: str, tls: Tls | None) -> int:
+    """Bind a server's port, which is returned; OSError where that is impossible.
+
+    ``tls`` needs a certificate and its key (ValueError without); its ``ca`` demands certificates of
+    that authority from clients.
+    """
+    try:
+        if tls is None:
+            bound = server.add_insecure_port(address)
+        elif tls.cert is None or tls.key is None:
+            raise ValueError(f"{address}: to listen with TLS takes a certificate and its key")
+        else:
+            ca = tls.ca.read_bytes() if tls.ca else None
+            pair = (tls.key.read_bytes(), tls.cert.read_bytes())
+            secure = grpc.ssl_server_credentials([pair], ca, require_client_auth=ca is not None)
+            bound = server.add_secure_port(address, secure)
+    except RuntimeError as error:
+        raise OSError(f"{address}: {REFUSED}") from error
+    if not bound:
+        raise OSError(f"{address}: {REFUSED}")
+    return int(bound)

@@ -20,12 +20,13 @@ from typing import Any, Final, NamedTuple, Self
 import grpc
 import grpc.aio
 
+from collectors.channels import bind
 from collectors.clock import Clock
+from collectors.config import Tls
 from collectors.service import Device, Service, Session, stopped
 from collectors.timeline import Timeline
 from collectors.vocabulary import PLATFORMS
 
-REFUSED: Final = "cannot listen: the port is in use, the address not ours, or the certificate bad"
 PATIENCE_S: Final = 10.0  # how long slow clients may take after the end of a run
 SERVER_OPTIONS: Final = (
     ("grpc.so_reuseport", 0),  # a port in use is an error, not a share of its traffic
@@ -126,13 +127,16 @@ class Replay:
 
     async def _listen(self) -> None:
         options = self.options
+        tls = Tls(options.client_ca, options.cert, options.key) if options.cert else None
         groups = [list(self.devices)] if options.single else [[name] for name in self.devices]
         for place, names in enumerate(groups):
             server = grpc.aio.server(options=SERVER_OPTIONS)
             self._servers.append(server)
             service = Service(self.session, {name: self.devices[name] for name in names})
             server.add_generic_rpc_handlers((service.handlers(),))
-            port = _bind(server, options, options.port + place if options.port else 0)
+            port = bind(
+                server, _address(options.host, options.port + place if options.port else 0), tls
+            )
             await server.start()
             self.endpoints += [Endpoint(name, _address(options.host, port)) for name in names]
 
@@ -157,24 +161,6 @@ class Replay:
 
 def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _bind(server: Any, options: Options, port: int) -> int:
-    """The port bound; OSError where that is impossible."""
-    address = _address(options.host, port)
-    try:
-        if options.cert is None or options.key is None:
-            bound = server.add_insecure_port(address)
-        else:
-            ca = options.client_ca.read_bytes() if options.client_ca else None
-            pair = (options.key.read_bytes(), options.cert.read_bytes())
-            secure = grpc.ssl_server_credentials([pair], ca, require_client_auth=ca is not None)
-            bound = server.add_secure_port(address, secure)
-    except RuntimeError as error:
-        raise OSError(f"{address}: {REFUSED}") from error
-    if not bound:
-        raise OSError(f"{address}: {REFUSED}")
-    return int(bound)
 
 
 @contextmanager
