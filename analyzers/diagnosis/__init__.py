@@ -1,0 +1,1 @@
+"""Findings and readings folded to causes: signals, pause graph, rules, incidents."""

@@ -1,0 +1,118 @@
+"""Rules asked one after another, cascades folded: readings in, ranked causes out."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from analyzers.diagnosis import crowding, deadlock, host_pauses, lies, links, marking
+from analyzers.diagnosis.causes import RANK, Case, Cause
+from analyzers.diagnosis.evidence import Evidence
+from analyzers.diagnosis.graph import PauseGraph
+from analyzers.diagnosis.signals import priorities, signals
+from fabric.topology import Fabric
+
+RULES: Final = (deadlock, host_pauses, links, marking, crowding, lies)
+CROWDING: Final = frozenset(
+    {"incast", "contention", "ecmp_collision", "collective_hotspot", "pfc_backpressure",
+     "polarization", "hostile_burst"}
+)  # fmt: skip
+# Holds of that many samples over all ports that no rule explains are worth a question.
+UNEXPLAINED_CELLS: Final = 10
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Causes of one priority, gravest first, and what they were read from."""
+
+    case: Case
+    causes: tuple[Cause, ...]
+
+
+def judge(counters: pl.DataFrame, fabric: Fabric) -> list[Verdict]:
+    """A verdict per priority that shows anything; [] where the readings are too few."""
+    found = []
+    for priority in priorities(counters):
+        read = signals(counters, fabric, priority)
+        if read is None:
+            continue
+        evidence = Evidence(read)
+        case = Case(read, evidence, PauseGraph(evidence))
+        found.append(Verdict(case, tuple(causes(case))))
+    return found
+
+
+def causes(case: Case) -> list[Cause]:
+    """What all rules say, folded and ranked."""
+    said = [cause for rule in RULES for cause in rule.find(case)]
+    said.sort(key=lambda cause: (RANK.index(cause.cls), -cause.lost_ns, cause.roots))
+    kept: list[Cause] = []
+    for cause in said:
+        above = next((one for one in kept if _explains(case, one, cause)), None)
+        if above is None:
+            kept.append(cause)
+        else:
+            kept[kept.index(above)] = replace(
+                above, members=tuple(dict.fromkeys((*above.members, *cause.roots)))
+            )
+    return kept or _unexplained(case)
+
+
+def _explains(case: Case, one: Cause, other: Cause) -> bool:
+    """Whether ``other`` is what ``one`` looks like elsewhere or afterwards."""
+    gap = max(8, (one.last - one.first) // 2)
+    apart = other.first > one.last + gap or one.first > other.last + gap
+    if apart:
+        return False
+    if set(one.roots) & set(other.roots):
+        return one.cls in ("deadlock", "deadlock_fed") or other.cls in CROWDING | {one.cls}
+    if one.cls in ("deadlock", "deadlock_fed"):
+        return other.cls in CROWDING | {"degraded_link", "ecn_misconfig"} or bool(
+            set(other.roots) & set(one.members)
+        )
+    if other.cls == "watchdog_drop" and one.cls == "pfc_storm":
+        return int(case.signals.peer[one.roots[0]]) in other.roots
+    if other.cls not in CROWDING:
+        return other.cls == one.cls == "pfc_ignored"
+    if one.cls in ("pfc_ignored", "headroom_misconfig", "congestion_drop"):
+        s = case.signals
+        mine = {int(s.device[x]) for root in one.roots for x in (root, s.peer[root])}
+        return any(int(s.device[y]) in mine for y in other.roots)
+    if one.cls in ("lossy_link", "counter_fault"):
+        return False
+    reach = _reach(case, one)
+    if other.cls == "collective_hotspot" and one.cls not in CROWDING:
+        return len(set(other.roots) & reach) * 2 > len(other.roots)
+    return bool(set(other.roots) & reach)
+
+
+def _reach(case: Case, cause: Cause) -> set[int]:
+    """Ports in the pause tree of a cause, its own and those its queue is fed through."""
+    reached: set[int] = set(cause.members)
+    for root in cause.roots[:4]:
+        reached.add(root)
+        reached |= {edge.held for edge in case.graph.tree(root, cause.first, cause.last)}
+        peer = int(case.signals.peer[root])
+        if case.signals.host[root] and peer >= 0:
+            reached.add(peer)
+    return reached
+
+
+def _unexplained(case: Case) -> list[Cause]:
+    """Much was held and no rule says why: that is said, not hidden."""
+    s, e = case.signals, case.evidence
+    held = np.nan_to_num(e.held)
+    if held.sum() < UNEXPLAINED_CELLS:
+        return []
+    cells = np.flatnonzero(held.sum(axis=0))
+    first, last = int(cells[0]), int(cells[-1]) + 1
+    blame = case.graph.blame(first, last)
+    root = int(blame.argmax())
+    return [Cause(
+        "undetermined", "port", (root,), first, last, sure=0.3,
+        why=((f"ports were held for {held.sum() * s.step_ns / 1e3:.3g} us in all; most of it goes "
+             f"back to {case.name(root)}"),),
+        missing=tuple(f"counters of {name}" for name in sorted(s.silent)) or ("shorter samples",),
+        lost_ns=float(held.sum() * s.step_ns),
+    )]  # fmt: skip
