@@ -102,9 +102,24 @@ class Evidence:
 
     @cached_property
     def standing(self) -> Flags:
-        """A queue stood: longer than STANDING_NS of line rate, or long enough to be marked."""
+        """A queue stood: longer than STANDING_NS of line rate, or long enough to be marked.
+
+        Where a device reports no queues, its asking peers to stop stands in for them.
+        """
         with np.errstate(invalid="ignore"):
-            return (self.drain_ns > STANDING_NS) | (self.marked > 0)
+            seen = (self.drain_ns > STANDING_NS) | (self.marked > 0)
+        return np.asarray(seen | (self._asks & ~self.sees_queue[:, None]))
+
+    @cached_property
+    def _asks(self) -> Flags:
+        """The port's device asks some peer to stop: bytes stand in it, wherever."""
+        s = self.signals
+        asking = np.nan_to_num(s.get("tx_pfc")) + np.nan_to_num(s.get("tx_xoff")) > 0
+        out = np.zeros_like(asking)
+        for device in np.unique(s.device[~s.host]):
+            ports = s.on(int(device))
+            out[ports] = asking[ports].any(axis=0)
+        return out
 
     @cached_property
     def is_held(self) -> Flags:

@@ -17,7 +17,6 @@ import numpy as np
 
 from analyzers.diagnosis.evidence import FULL, STANDING_NS, Evidence
 from analyzers.diagnosis.signals import Array, Signals
-from fabric.cables import Port
 
 # An egress with less than this share of the blame for a hold is not an edge: the buffer behind an
 # ingress port always holds a little of everything.
@@ -106,7 +105,7 @@ class PauseGraph:
         near = weight.copy()
         near[:, 1:] = np.maximum(near[:, 1:], 0.5 * weight[:, :-1])
         near[:, :-1] = np.maximum(near[:, :-1], 0.5 * weight[:, 1:])
-        return np.where(cells, near, 0.0)
+        return np.asarray(np.where(cells, near, 0.0))
 
     @cached_property
     def edges(self) -> list[Edge]:
@@ -150,7 +149,7 @@ class PauseGraph:
             moving = step.T @ ((1.0 - keep) * moving)
             if moving.sum() < 1.0:
                 break
-        return arrived + moving
+        return np.asarray(arrived + moving)
 
     def _stopped(self, first: int, last: int) -> Array:
         """How far a port was held while its queue stood."""
@@ -161,7 +160,7 @@ class PauseGraph:
 
     def _full(self, first: int, last: int) -> Array:
         e = self.evidence
-        return np.minimum(e.congested[:, first:last].sum(axis=1) / 3.0, 1.0)
+        return np.asarray(np.minimum(e.congested[:, first:last].sum(axis=1) / 3.0, 1.0))
 
     def tree(self, root: int, first: int, last: int) -> list[Edge]:
         """Edges through which holds between two cells go back to ``root``, nearest first."""
@@ -184,9 +183,3 @@ class PauseGraph:
     def name(self, number: int) -> str:
         """``device:port``."""
         return str(self.signals.ports[number])
-
-
-def port_name(signals: Signals, number: int) -> str:
-    """``device:port`` of a number."""
-    port: Port = signals.ports[number]
-    return str(port)

@@ -64,7 +64,8 @@ def _lossy(case: Case, knobs: Knobs) -> list[Cause]:
     s = case.signals
     bad = np.nan_to_num(s.get("crc"))
     total = np.nan_to_num(s.total("crc"))
-    found, told = [], set()
+    found: list[Cause] = []
+    told: set[int] = set()
     for port in np.argsort(-total):
         ends = _ends(case, int(port))
         count = sum(int(total[end]) for end in ends)
