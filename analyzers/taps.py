@@ -20,10 +20,11 @@ from analyzers.capture.icrc import verify_icrc
 from analyzers.capture.pcapng import Interface
 from analyzers.capture.reader import WINDOW_BYTES, Reader
 from analyzers.capture.source import Tap
-from analyzers.frames import schema
+from analyzers.frames import empty, schema
 from analyzers.memory import return_freed
 from analyzers.packets import packets
 from analyzers.pauses import Link, bin_width, pauses
+from analyzers.silences import silences
 from analyzers.spill import Part, Spill
 from analyzers.transport.flows import Flows, Limits
 from analyzers.transport.rows import Points
@@ -193,8 +194,15 @@ class _Reading:
         self.emit("points", pl.DataFrame(rows, schema=schema(POINTS)))
         if "pause_frames" in self.spills:
             pauses(self.spills["pause_frames"].frames(), links, self.emit)
+        if {"flow_windows", "messages"} <= self.spills.keys():
+            named = ("flows", "flow_windows", "messages", "events")
+            self.emit("pauses", silences(*(self._scan(name) for name in named)))
         if "flows" in self.spills:
             self.emit("traffic", traffic(self.spills["flows"].scan()))
+
+    def _scan(self, name: str) -> pl.LazyFrame:
+        """The rows of a table so far."""
+        return self.spills[name].scan() if name in self.spills else empty(DECLARED[name]).lazy()
 
     def _point(
         self, name: str, found: Interface, tally: NDArray[np.int64], speed_bps: int, source: str

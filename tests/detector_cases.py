@@ -76,6 +76,15 @@ def pause(start: int, length: int, **more: Any) -> Row:
     return {**base, **more}
 
 
+INFERRED = {
+    "kind": "inferred",
+    "held_device": A,
+    "sender": "",
+    "end_reason": "resumed",
+    "frames": 0,
+}
+
+
 def breach(**more: Any) -> Row:
     """A hold by the switch that the NIC did not obey."""
     base = {"point": "tap", "sender": "02:00:00:00:0c:02", "held": NIC, "src": A, "priority": 3,
@@ -210,6 +219,13 @@ CASES = [
             breach(priority=-1, held="")]}, [("pfc_ignored", "critical")], "went on with everything"),
     Case("pfc_ignored", "two frames that were on their way", {"points": [point()],
             "pause_breaches": [breach(packets=2)]}, []),
+    Case("pauses_inferred", "12 ms in one go", {"points": [point()], "pauses": [
+            pause(MS, 12 * MS, **INFERRED), pause(15 * MS, MS, **INFERRED)]},
+         [("pause_inferred", "warning")], "2 times, 13 ms in all, 12 ms at most"),
+    Case("pauses_inferred", "short ones", {"points": [point()], "pauses": [
+            pause(MS, 2 * MS, **INFERRED)]}, [("pause_inferred", "info")]),
+    Case("pauses_inferred", "where pauses are seen nothing is inferred", {
+            "points": [point(pauses=9)], "pauses": [pause(MS, 12 * MS, **INFERRED)]}, []),
     Case("pause_pressure", "half the time", {"pause_windows": bins(0.5, 3)},
          [("pause_pressure", "warning")], "up to 50 % of 10 ms"),
     Case("pause_pressure", "flutter", {"pause_windows": bins(0.02, 4)},

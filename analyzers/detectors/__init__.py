@@ -24,6 +24,7 @@ from analyzers.detectors import (
     nak_errors,
     one_sided,
     pause_pressure,
+    pauses_inferred,
     pauses_seen,
     pfc_ignored,
     pfc_storm,
@@ -56,6 +57,7 @@ DETECTORS: Final[tuple[ModuleType, ...]] = (
     pfc_ignored,
     pause_pressure,
     global_pause,
+    pauses_inferred,
     pauses_seen,
     # congestion
     incast,

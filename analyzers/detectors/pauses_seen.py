@@ -35,7 +35,7 @@ def _held(tables: Tables, knobs: Knobs) -> pl.LazyFrame:
         for reason in ("xon", "expiry", "end_of_capture")
     }
     return (
-        tables.pauses.filter(pl.col("priority") >= 0)
+        tables.pauses.filter(pl.col("priority") >= 0, pl.col("kind") != "inferred")
         .group_by("point", "sender", "priority", evidence="kind")
         .agg(
             pl.col("start").min(),

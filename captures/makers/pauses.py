@@ -180,7 +180,26 @@ def pfc_ignored() -> Case:
     return made("pfc_ignored", text, tape, rows, "pfc_ignored")
 
 
+def pause_inferred() -> Case:
+    """What a hold leaves where no PFC frame can be seen: a host's own capture."""
+    tape, gap, stop = Tape(), 50 * US, 12 * MS
+    for number, peer in enumerate(("10.0.0.2", "10.0.0.3")):
+        route = Route("10.0.0.1", peer, sport=50_000 + number)
+        qp = QueuePair(tape, route, qpn=0x50 + number, back_qpn=0x60 + number)
+        start, psn = number * 7 * US, 5000 * (number + 1)
+        held = dict.fromkeys(range(psn + 100, psn + 200), stop)
+        end = qp.message(start, psn, 200, gap=gap, late=held) + stop
+        qp.ack(end, psn + 199)
+    other = Route("10.0.0.1", "10.0.0.2", dscp=0, sport=50_009)
+    small = QueuePair(tape, other, qpn=0x70, back_qpn=0x71)
+    for n in range(44):
+        small.healthy(n * 500 * US, 100 + n, 1)
+    row = hold(3, 5 * MS, 12 * MS, "resumed", 0, sender="", kind="inferred")
+    text = "two queue pairs of priority 3 stop in the middle of a message for 12 ms, priority 0 goes on"
+    return case("pause_inferred", text, tape, findings=("pause_inferred",), pauses=(row,))
+
+
 CASES = (
     pfc_storm, long_pause, pfc_flutter, pfc_pressure, xoff_expiry, xoff_replaced, xoff_open,
-    pfc_vector, pfc_both_ends, global_pause, pfc_ignored,
+    pfc_vector, pfc_both_ends, global_pause, pfc_ignored, pause_inferred,
 )  # fmt: skip
