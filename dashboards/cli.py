@@ -93,7 +93,16 @@ def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 def _app() -> typer.Typer:
     """The commands, one readable line each."""
-    from dashboards.commands import analyze, audit, packets, replay, simulate, topology, warm
+    from dashboards.commands import (
+        analyze,
+        audit,
+        dashboard,
+        packets,
+        replay,
+        simulate,
+        topology,
+        warm,
+    )
 
     app = typer.Typer(
         add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
@@ -103,6 +112,7 @@ def _app() -> typer.Typer:
     app.callback()(_top)
     app.command()(analyze.analyze)
     app.command()(audit.audit)
+    app.command()(dashboard.dashboard)
     app.command()(packets.packets)
     app.command()(replay.replay)
     app.command()(simulate.simulate)

@@ -5,6 +5,7 @@ from typing import Final
 import polars as pl
 
 from analyzers.tables import Tables
+from analyzers.views.sequence import unwrap
 from dashboards.report import words
 from dashboards.report.svg import (
     BOTTOM,
@@ -22,7 +23,6 @@ from dashboards.report.svg import (
     time_axis,
     value_axis,
 )
-from fabric.codes import PSN_BITS, PSN_MASK
 
 GRAVE: Final = ("loss", "timeout", "rnr", "retransmission", "reorder", "capture_loss", "gap", "nak")
 MARKS: Final = {
@@ -62,14 +62,6 @@ def worst_flow(tables: Tables) -> int | None:
     return None if ranked.is_empty() else int(ranked["flow"][0])
 
 
-def _unwrap(rows: pl.DataFrame, column: str, clock: str, base: int) -> pl.DataFrame:
-    """Add ``u``: PSNs counted from ``base`` through wraps, rows being in the order of time."""
-    half = 1 << (PSN_BITS - 1)
-    psn = pl.col(column).cast(pl.Int64)
-    step = ((psn - psn.shift(1, fill_value=base) + half) & PSN_MASK) - half
-    return rows.sort(clock).with_columns(u=step.cum_sum())
-
-
 def psn_over_time(tables: Tables, begin: int) -> list[Figure]:
     """The worst flow as a whole, and close up around the event that cost it most."""
     flow = worst_flow(tables)
@@ -87,8 +79,8 @@ def psn_over_time(tables: Tables, begin: int) -> list[Figure]:
         return []
     row = identity.to_dicts()[0]
     base = int(row["first_psn"])
-    sent = _unwrap(messages, "first_psn", "start", base)
-    seen = _unwrap(events, "psn", "ts", base)
+    sent = unwrap(messages, "first_psn", "start", base)
+    seen = unwrap(events, "psn", "ts", base)
     name = f"{row['src']} → {row['dst']} qp {row['qpn']:#08x}"
     worst = seen.sort(pl.col("delay_ns").fill_null(0), "ts").tail(1).to_dicts()[0]
     margin = max(4 * int(worst["delay_ns"] or 0), 20_000)

@@ -1,0 +1,177 @@
+"""What a port is judged by at a glance: pause, marks, drops, use, computed from COUNTERS.
+
+A metric is one number per port and reading. Shares and rates have the measured interval as their
+denominator; a counter that went backwards (a reset) or that nobody reported gives null, not zero.
+"""
+
+from typing import Final, Literal, NamedTuple
+
+import polars as pl
+
+from fabric.counters import COUNTERS as CANONICAL
+
+KEY: Final = ("device", "port", "object", "index", "counter")
+PORT: Final = ("device", "port")
+SECOND_NS: Final = 1_000_000_000
+
+
+class Metric(NamedTuple):
+    """A number per port: its key, name, unit ("share" runs 0..1) and what it says.
+
+    ``sources`` are (object, counter) pairs; ``fold`` says how they and their indices become one
+    number. ``bad`` is where it is worth a look (the colour scale of a picture is full there).
+    """
+
+    key: str
+    title: str
+    unit: str
+    text: str
+    sources: tuple[tuple[str, str], ...]
+    fold: Literal["sum", "max"]
+    full: float | None = None
+
+
+METRICS: Final[dict[str, Metric]] = {
+    metric.key: metric
+    for metric in (
+        Metric(
+            "pause",
+            "held by its peer",
+            "share",
+            "share of the interval in which this port was not allowed to send; worst priority",
+            (("priority", "rx_pause_ns"),),
+            "max",
+            1.0,
+        ),
+        Metric(
+            "holds",
+            "holds its peer",
+            "share",
+            "share of the interval in which this port stopped its peer; worst priority",
+            (("priority", "tx_pause_ns"),),
+            "max",
+            1.0,
+        ),
+        Metric(
+            "pfc",
+            "PFC frames",
+            "frames/s",
+            "PFC frames received and sent per second",
+            (("priority", "rx_pfc_frames"), ("priority", "tx_pfc_frames")),
+            "sum",
+        ),
+        Metric(
+            "ecn",
+            "ECN marks",
+            "packets/s",
+            "packets marked here, or received marked at a host",
+            (("queue", "ecn_marked_packets"), ("port", "rx_ce_packets")),
+            "max",
+        ),
+        Metric(
+            "drops",
+            "drops",
+            "packets/s",
+            "packets dropped at ingress, at egress, or by the PFC watchdog",
+            (("queue", "dropped_packets"), ("pg", "dropped_packets"), ("queue", "watchdog_drops")),
+            "sum",
+        ),
+        Metric(
+            "errors",
+            "receive errors",
+            "packets/s",
+            "packets received with a bad checksum",
+            (("port", "rx_crc_errors"),),
+            "sum",
+        ),
+        Metric(
+            "use",
+            "use",
+            "share",
+            "the busier direction's bits per second over the port's speed",
+            (("port", "rx_bytes"), ("port", "tx_bytes")),
+            "max",
+            1.0,
+        ),
+        Metric(
+            "queue",
+            "queue",
+            "bytes",
+            "longest egress queue since the last reading, or now where no peak is kept",
+            (("queue", "queue_peak_bytes"), ("queue", "queue_bytes")),
+            "max",
+        ),
+        Metric(
+            "cnp",
+            "CNPs",
+            "packets/s",
+            "congestion notifications received and sent",
+            (("port", "rx_cnp"), ("port", "tx_cnp")),
+            "sum",
+        ),
+    )
+}
+
+
+def rates(counters: pl.LazyFrame) -> pl.LazyFrame:
+    """Readings with what changed: COUNTERS columns, ``interval_ns`` and ``rate`` (per second).
+
+    ``rate`` of a cumulative counter is its increase per second of the measured interval, null at the
+    first reading and where it went backwards; of a gauge or peak it is the reading itself.
+    """
+    cumulative = [c.name for c in CANONICAL.values() if c.kind == "cumulative"]
+    step = pl.col("value") - pl.col("value").shift().over(KEY)
+    grown = pl.when(step >= 0).then(step * SECOND_NS / pl.col("interval_ns"))
+    return (
+        counters.unique([*KEY, "ts"], keep="last")
+        .sort(*KEY, "ts")
+        .with_columns(interval_ns=pl.col("ts") - pl.col("ts").shift().over(KEY))
+        .with_columns(
+            rate=pl.when(pl.col("counter").is_in(cumulative))
+            .then(grown)
+            .otherwise(pl.col("value").cast(pl.Float64))
+        )
+    )
+
+
+def port_metric(
+    counters: pl.LazyFrame, metric: Metric, speeds: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """One row per port and reading: ``ts``, ``device``, ``port``, ``value``.
+
+    ``counters`` must hold one reading more, before the first that is wanted: a rate needs two.
+    ``speeds`` (device, port, speed_bps) serves ``use`` where no device reports its speed.
+    """
+    wanted = pl.any_horizontal(
+        (pl.col("object") == of) & (pl.col("counter") == name) for of, name in metric.sources
+    )
+    read = rates(counters.filter(wanted)).filter(pl.col("rate").is_not_null())
+    folded = pl.col("rate").sum() if metric.fold == "sum" else pl.col("rate").max()
+    rows = read.group_by("ts", *PORT).agg(value=folded).collect()
+    if metric.key in ("pause", "holds"):
+        rows = rows.with_columns(pl.col("value") / SECOND_NS)
+    if metric.key == "use":
+        rows = _share_of_speed(rows, counters, speeds)
+    return rows.sort(*PORT, "ts")
+
+
+def _share_of_speed(
+    rows: pl.DataFrame, counters: pl.LazyFrame, speeds: pl.DataFrame | None
+) -> pl.DataFrame:
+    """Bytes per second as a share of the speed; null where the speed is not known."""
+    reported = (
+        counters.filter(pl.col("object") == "port", pl.col("counter") == "link_bps")
+        .group_by(PORT)
+        .agg(reported=pl.col("value").sort_by("ts").last())
+        .collect()
+    )
+    nominal = pl.DataFrame(
+        schema={"device": pl.String, "port": pl.String, "speed_bps": pl.Int64}
+    ) if speeds is None else speeds.select(*PORT, "speed_bps").unique(PORT)  # fmt: skip
+    speed = pl.coalesce("reported", "speed_bps")
+    return (
+        rows.join(reported, on=PORT, how="left")
+        .join(nominal, on=PORT, how="left")
+        .with_columns(value=pl.when(speed > 0).then(pl.col("value") * 8 / speed))
+        .select("ts", *PORT, "value")
+    )

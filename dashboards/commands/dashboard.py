@@ -1,0 +1,118 @@
+"""``fabric dashboard``: the findings, the fabric and the evidence in a browser."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from dashboards.serving.serve import Serving
+    from dashboards.source import Reader
+
+
+def dashboard(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[STORE | RUN | CAPTURES...]",
+            help="A store that collectors write, a simulated run, a folder kept by analyze --out, or "
+            "captures.",
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 8050,
+    users: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Ask for a password; users and hashes.")
+    ] = None,
+    trusted_header: Annotated[
+        str, typer.Option(metavar="NAME", help="Header in which a reverse proxy names the user.")
+    ] = "",
+    trusted_proxy: Annotated[
+        list[str] | None, typer.Option(metavar="ADDRESS", help="The proxy that is believed.")
+    ] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Host names browsers use for this server."),
+    ] = None,
+    speed: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[POINT=]400G", help="Speed of the links, of captures."),
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep uploads, results and notes here.")
+    ] = None,
+    hash_password: Annotated[
+        str,
+        typer.Option(metavar="USER", help="Ask for a password, print the user's line, and end."),
+    ] = "",
+) -> None:
+    """Show a fabric in the browser: what is wrong, where, since when, who suffers, how we know.
+
+    Listens on this machine only; anything else needs --users or --trusted-header.
+
+    Example: fabric dashboard runs/storm
+    """  # fmt: skip
+    from dashboards.commands.interrupt import interruptible
+    from dashboards.serving import auth
+    from dashboards.serving.serve import Serving, listen, state_folder
+
+    if hash_password:
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        typer.echo(auth.hashed(hash_password, password))
+        return
+    if not paths:
+        raise ValueError("nothing to show: give a store, a run or captures")
+    if bool(trusted_header) != bool(trusted_proxy):
+        raise ValueError("--trusted-header and --trusted-proxy belong together")
+    gate = auth.Gate(
+        auth.read_users(users) if users else {}, trusted_header, auth.networks(trusted_proxy or [])
+    )
+    serving = Serving(host, port, gate, tuple(allowed_host or ()))
+    serving.check()
+    taken = listen(serving)
+    try:
+        reader = open_reader(paths, speed or [])
+        interruptible()
+        serve(reader, serving, taken, state or state_folder())
+    finally:
+        taken.close()
+
+
+def open_reader(paths: list[str], speed: list[str]) -> "Reader":
+    """What the paths are: a kept result, a run, or captures to be analysed now."""
+    from analyzers.pipeline import Options
+    from dashboards import readers
+    from dashboards.commands import values
+
+    if len(paths) == 1 and Path(paths[0]).is_dir():
+        folder = Path(paths[0])
+        if readers.is_result(folder):
+            return readers.result(folder)
+        if readers.is_run(folder):
+            return readers.run(folder)
+    everywhere, single = values.speeds(speed)
+    options = Options(speed_bps=everywhere, speeds=single, packets=False)
+    return readers.captures(paths, options)
+
+
+def serve(reader: "Reader", serving: "Serving", taken: object, state: Path) -> None:
+    """Serve until interrupted."""
+    import socket
+
+    from dashboards.desk import Desk
+    from dashboards.serving.reviews import Reviews
+    from dashboards.serving.serve import build, server
+    from dashboards.source import Source
+
+    assert isinstance(taken, socket.socket)
+    desk = Desk(Source(reader), Reviews(state / "reviews.sqlite"))
+    running = server(build(desk, serving), taken, serving)
+    name = f"[{serving.host}]" if ":" in serving.host else serving.host
+    sys.stderr.write(
+        f"fabric: serving {reader.title} at http://{name}:{taken.getsockname()[1]}/ (Ctrl-C ends)\n"
+    )
+    try:
+        running.run()
+    finally:
+        running.close()

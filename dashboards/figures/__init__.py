@@ -1,0 +1,1 @@
+"""Figures: plain dictionaries for Plotly and Cytoscape, made from frames that are ready."""

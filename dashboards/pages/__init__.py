@@ -1,0 +1,1 @@
+"""The pages, one module each: PATH, NAME, ``layout(desk, state)`` and ``register(app, desk)``."""

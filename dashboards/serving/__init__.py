@@ -1,0 +1,1 @@
+"""Serving the dashboard: who may ask, what a browser may do with the answer, uploads, jobs."""

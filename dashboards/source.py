@@ -1,0 +1,242 @@
+"""What pages ask of the data, whatever it is: captures, a kept result, a simulated run, a store.
+
+A :class:`Reader` hands over tables; :class:`Source` asks the views of :mod:`analyzers.views` about them
+and remembers the answers until the reader's ``version`` changes. Nothing is computed here.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, Final, Protocol
+
+import polars as pl
+
+from analyzers.tables import Tables
+from analyzers.views import fleet, load, metrics, sequence, series
+from analyzers.views.metrics import METRICS, Metric
+from fabric.inventory import Inventory
+from fabric.schema import FINDINGS
+from fabric.topology import Fabric
+
+ANSWERS: Final = 64  # remembered per source
+LOOK_BACK_INTERVALS: Final = 3  # a reading older than this many intervals is not "now"
+
+
+class Reader(Protocol):
+    """Where tables come from."""
+
+    @property
+    def title(self) -> str:
+        """What it is, for the header."""
+
+    @property
+    def kind(self) -> str:
+        """captures, result, run or store."""
+
+    @property
+    def live(self) -> bool:
+        """Whether more is to come."""
+
+    def version(self) -> Hashable:
+        """Changes when there is something new; OSError or ValueError where the data is gone."""
+
+    def tables(self) -> Tables:
+        """All tables; FINDINGS and INCIDENTS included."""
+
+    def inventory(self) -> Inventory | None:
+        """The description of the fabric; None unknown."""
+
+
+class Memory:
+    """Answers kept until the version changes; one thread computes each."""
+
+    def __init__(self, most: int = ANSWERS) -> None:
+        self._most = most
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self._version: Hashable = None
+        self._lock = threading.Lock()
+        self._busy: dict[Hashable, threading.Lock] = {}
+
+    def get(self, version: Hashable, key: Hashable, compute: Callable[[], Any]) -> Any:
+        """The remembered answer, or a new one."""
+        with self._lock:
+            if version != self._version:
+                self._kept.clear()
+                self._version = version
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+            busy = self._busy.setdefault(key, threading.Lock())
+        with busy:
+            with self._lock:
+                if version == self._version and key in self._kept:
+                    return self._kept[key]
+            value = compute()
+            with self._lock:
+                self._busy.pop(key, None)
+                if version == self._version:
+                    self._kept[key] = value
+                    while len(self._kept) > self._most:
+                        self._kept.popitem(last=False)
+        return value
+
+
+class Source:
+    """The questions of the pages."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self._memory = Memory()
+
+    @property
+    def title(self) -> str:
+        """What is looked at, for the header."""
+        return self.reader.title
+
+    def _ask(self, key: Hashable, compute: Callable[[], Any]) -> Any:
+        return self._memory.get(self.reader.version(), key, compute)
+
+    @property
+    def tables(self) -> Tables:
+        """All tables as they are now."""
+        found: Tables = self._ask("tables", self.reader.tables)
+        return found
+
+    @property
+    def inventory(self) -> Inventory | None:
+        """The description of the fabric; None unknown."""
+        found: Inventory | None = self._ask("inventory", self.reader.inventory)
+        return found
+
+    @property
+    def fabric(self) -> Fabric | None:
+        """The topology; None unknown."""
+        return self.inventory.fabric if self.inventory else None
+
+    # -- time ---------------------------------------------------------------------------------------
+
+    def known(self) -> tuple[int, int]:
+        """First and last moment (ns) of which anything is known; 0, 0 where nothing is."""
+        found: tuple[int, int] = self._ask("known", self._known)
+        return found
+
+    def _known(self) -> tuple[int, int]:
+        tables = self.tables
+        times = pl.collect_all(
+            [
+                tables.counters.select(low=pl.col("ts").min(), high=pl.col("ts").max()),
+                tables.points.filter(pl.col("packets") > 0).select(
+                    low=pl.col("first").min(), high=pl.col("last").max()
+                ),
+                tables.findings.select(low=pl.col("start").min(), high=pl.col("end").max()),
+            ]
+        )
+        ends = pl.concat(times).drop_nulls()
+        if ends.is_empty():
+            return 0, 0
+        return int(ends["low"].min()), int(ends["high"].max())  # type: ignore[arg-type]
+
+    # -- what was found -----------------------------------------------------------------------------
+
+    def findings(self) -> pl.DataFrame:
+        """FINDINGS, gravest first."""
+        found: pl.DataFrame = self._ask("findings", self.tables.findings.collect)
+        return found
+
+    def incidents(self) -> pl.DataFrame:
+        """INCIDENTS in the order in which the diagnosis ranks them."""
+        found: pl.DataFrame = self._ask("incidents", self.tables.incidents.collect)
+        return found
+
+    def points(self) -> pl.DataFrame:
+        """POINTS."""
+        found: pl.DataFrame = self._ask("points", self.tables.points.collect)
+        return found
+
+    def audit(self) -> pl.DataFrame:
+        """FINDINGS of the configuration checks; empty where no configuration is known."""
+        from analyzers.audit import audit
+        from analyzers.frames import empty
+
+        inventory = self.inventory
+        if inventory is None:
+            return empty(FINDINGS)
+        found: pl.DataFrame = self._ask("audit", lambda: audit(inventory))
+        return found
+
+    # -- counters -----------------------------------------------------------------------------------
+
+    def links(self) -> pl.DataFrame:
+        """LINKS."""
+        found: pl.DataFrame = self._ask("links", self.tables.links.collect)
+        return found
+
+    def has_counters(self) -> bool:
+        """Whether any counter was collected."""
+        found: bool = self._ask(
+            "has_counters", lambda: not self.tables.counters.head(1).collect().is_empty()
+        )
+        return found
+
+    def metric(self, key: str) -> pl.DataFrame:
+        """A metric of every port at every reading: ts, device, port, value."""
+        metric = METRICS[key]
+        found: pl.DataFrame = self._ask(("metric", key), lambda: self._metric(metric))
+        return found
+
+    def _metric(self, metric: Metric) -> pl.DataFrame:
+        return metrics.port_metric(self.tables.counters, metric, self.links())
+
+    def interval_ns(self) -> int:
+        """The usual time between two readings; 0 unknown."""
+        found: int = self._ask("interval", self._interval)
+        return found
+
+    def _interval(self) -> int:
+        times = self.metric("use").select(pl.col("ts").unique().sort())
+        step = times.select(pl.col("ts").diff().median()).item() if times.height > 1 else None
+        return int(step or 0)
+
+    def moments(self, span: tuple[int, int], most: int = 200) -> list[int]:
+        """Moments at which the fabric was read, at most ``most`` of them, in a range."""
+        times = self.metric("use").filter(pl.col("ts").is_between(*span))["ts"].unique().sort()
+        step = max(1, -(-len(times) // most))
+        found = [int(time) for time in times[::step]]
+        return found if not found or found[-1] == times[-1] else [*found, int(times[-1])]
+
+    def worst(self, key: str, span: tuple[int, int], at: int | None = None) -> pl.DataFrame:
+        """A value per port: the greatest in a range, or that at a moment; device, port, ts, value."""
+        rows = self.metric(key)
+        if at is None:
+            return fleet.worst_in(rows, span)
+        back = max(self.interval_ns() * LOOK_BACK_INTERVALS, 1)
+        return fleet.at_moment(rows, at, back)
+
+    def trend(self, key: str, span: tuple[int, int], bins: int = 300) -> pl.DataFrame:
+        """The fabric's worst port over time."""
+        interval = self.interval_ns() or 1
+        most = max(1, min(bins, (span[1] - span[0]) // interval))
+        return fleet.over_time(self.metric(key), span, most)
+
+    def readings(self, device: str, port: str, span: tuple[int, int]) -> pl.DataFrame:
+        """Every counter of a port with its rate in a range; see :func:`metrics.rates`."""
+        rows = self.tables.counters.filter(pl.col("device") == device, pl.col("port") == port)
+        return metrics.rates(rows).filter(pl.col("ts").is_between(*span)).collect()
+
+    def curve(self, rows: pl.DataFrame, span: tuple[int, int], buckets: int = 600) -> pl.DataFrame:
+        """Rows of ts, key, value with gaps, thinned for a picture."""
+        return series.thin(series.with_gaps(rows, ["key"]), ["key"], span, buckets)
+
+    def loads(self, span: tuple[int, int]) -> list[tuple[str, pl.DataFrame]]:
+        """Bits per second of the busiest observation points."""
+        found: list[tuple[str, pl.DataFrame]] = self._ask(
+            ("loads", span), lambda: load.point_loads(self.tables, span)
+        )
+        return found
+
+    def sequence(self, flow: int) -> sequence.Sequence | None:
+        """One flow over time."""
+        found: sequence.Sequence | None = self._ask(
+            ("sequence", flow), lambda: sequence.sequence(self.tables, flow)
+        )
+        return found
