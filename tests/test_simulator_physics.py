@@ -8,7 +8,7 @@ from fabric.kernel import kernel
 from fabric.simulator import state as st
 from fabric.simulator.build import PROFILES, Built, Switching, build
 from fabric.simulator.faults import Fault, changes
-from fabric.simulator.nic import cut, settle_rate
+from fabric.simulator.nic import REQUEST_BYTES, cut, settle_rate
 from fabric.simulator.plan import Plan, cables_of
 from fabric.simulator.run import Keep, simulate
 from fabric.simulator.switch import marks
@@ -70,6 +70,44 @@ def test_one_flow_runs_at_line_rate_to_the_picosecond() -> None:
     # all frames leave one after the other; each hop stores and forwards, the longest first
     expected = (first + 99 * frame) * BYTE_PS + (len(way) - 1) * first * BYTE_PS
     assert message["delivered"] - message["started"] == expected + delay_ps(built, way)
+
+
+def test_a_read_takes_the_request_and_then_the_data() -> None:
+    plan = Plan(small(), qos={"rate_control": False})
+    qp = plan.connect("host0", "host7", read=True)  # host7 fetches from host0
+    plan.send(qp, 100 * 1024)
+    built = lay(plan, Switching())
+    simulate(built, 1_000_000, Keep())
+    message, pair = built.state.message[0], plan.connections[qp].pair
+    wire = 58 + 1024 + st.OVERHEAD_BYTES
+    edge = wire + 4  # the first and the last carry an AETH
+    hops = len(pair.paths[0])
+    request = hops * (REQUEST_BYTES + st.OVERHEAD_BYTES) * BYTE_PS + delay_ps(built, pair.back[0])
+    data = (2 * edge + 98 * wire + (hops - 1) * edge) * BYTE_PS + delay_ps(built, pair.paths[0])
+    assert message["delivered"] - message["started"] == request + data
+    there = built.state.port[built.port_of[pair.target]]
+    assert there["rx_bytes"] == 100 * (58 + 1024) + 2 * 4
+    assert there["tx_bytes"] == REQUEST_BYTES  # no acknowledgement
+    assert built.state.port["read_requests"].sum() == 1
+
+
+@pytest.mark.parametrize("selective", [0, 1])
+def test_reads_survive_loss_of_requests_and_of_responses(selective: int) -> None:
+    plan = Plan(clos2(1, 1, 2, host_gbps=GBPS), qos={"timeout_ns": 300_000})
+    qp = plan.connect("host0", "host1", read=True)
+    for _ in range(400):
+        plan.send(qp, 3000)
+    built = lay(plan, Switching())
+    built.state.node["selective"] = selective
+    fault = Fault("lossy_link", str(plan.host_port("host0")), 0, value=0.02)
+    keep = Keep()
+    simulate(built, 60_000_000, keep, interval_ns=1_000_000, changes=changes(built, [fault]))
+    lost = np.concatenate(keep.drops)["kind"]
+    assert {st.REQUEST, st.RESPONSE} <= set(lost.tolist())
+    assert (built.state.message["delivered"] >= 0).all()
+    assert built.state.qp["msn"][0] == 400
+    assert built.state.port["implied_nak"].sum() > 0
+    assert built.state.whole[st.PACKETS_OUT] == 0
 
 
 @pytest.mark.parametrize("senders", [2, 3, 4])
@@ -157,7 +195,7 @@ def test_dcqcn_rate_after_k_notifications() -> None:
     profile = PROFILES["paper"]
     qp = np.zeros(1, st.QP)
     qp["rate"] = qp["goal"] = qp["line"] = 100e9
-    qp["alpha"], qp["cut_at"] = 1.0, -1
+    qp["alpha"], qp["cut_at"], qp["rise_scale"] = 1.0, -1, 1
     parameter = np.zeros(st.PARAMETERS)
     parameter[st.P_G], parameter[st.P_ALPHA_PS] = profile.g, profile.alpha_ns * 1000
     parameter[st.P_RISE_PS], parameter[st.P_FAST] = 1e15, 5
@@ -171,10 +209,37 @@ def test_dcqcn_rate_after_k_notifications() -> None:
         assert qp["alpha"][0] == pytest.approx(alpha)
 
 
+@pytest.mark.parametrize("apart_us", [1, 4])
+def test_periodic_control_cuts_at_the_end_of_its_periods(apart_us: int) -> None:
+    """Alpha looks every us, the rate every 4 us: notified in each us, alpha stays one and rate halves."""
+    qp = np.zeros(1, st.QP)
+    qp["rate"] = qp["goal"] = qp["line"] = 100e9
+    qp["alpha"], qp["cut_at"], qp["rise_scale"] = 1.0, -1, 1
+    parameter = np.zeros(st.PARAMETERS)
+    gain = 1 / 256
+    parameter[st.P_G], parameter[st.P_ALPHA_PS], parameter[st.P_CUT_PS] = gain, 1e6, 4e6
+    parameter[st.P_RISE_PS], parameter[st.P_PERIODIC] = 1e15, 1
+    for at_us in range(0, 20, apart_us):
+        cut_one(qp, at_us * 1_000_000 + 500_000, parameter)
+    settle_one(qp, 20_600_000, parameter)
+    rate, alpha, heard = (
+        100e9,
+        1.0,
+        range(apart_us, 20, apart_us),
+    )  # the first one sets alpha to one
+    for us in range(20):
+        alpha = (1 - gain) * alpha + (gain if us in heard else 0.0)
+        if us % 4 == 3:
+            rate *= 1 - alpha / 2
+    assert qp["rate"][0] == pytest.approx(rate)
+    if apart_us == 1:
+        assert rate == pytest.approx(100e9 / 2**5, rel=0.03)
+
+
 def test_fast_recovery_halves_the_distance_to_the_goal() -> None:
     qp = np.zeros(1, st.QP)
     qp["rate"], qp["goal"], qp["line"] = 50e9, 100e9, 100e9
-    qp["cut_at"] = 0
+    qp["cut_at"], qp["rise_scale"] = 0, 1
     parameter = np.zeros(st.PARAMETERS)
     parameter[st.P_RISE_PS], parameter[st.P_FAST] = 55e6, 5
     settle_one(qp, 3 * 55_000_000, parameter)

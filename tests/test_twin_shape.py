@@ -9,6 +9,8 @@ EXPECTED = {  # run: least overlap of paused and of marking ports
     "slow_receiver-s1": (0.9, 0.9),
     "slow_link-s1": (0.9, 0.9),
     "pfc_storm-s1": (0.6, 0.8),
+    "incast15-s1": (0.6, 0.6),
+    "pfc_ignored-s1": (0.85, 0.7),
     "cbd_deadlock-s1": (0.9, 0.9),
     "ecmp_collision-s1": (1.0, 1.0),
 }

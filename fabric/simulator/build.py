@@ -33,15 +33,21 @@ class Profile(NamedTuple):
     min_bps: float
     cnp_ns: int
     clamp: bool  # a cut lowers the goal too; otherwise only the first cut after an increase does
+    periodic: bool  # rate and alpha change at the ends of their periods; else when a CNP comes
+    echo: bool = False  # ACKs carry the mark back: no CNP, no frame on a wire that says so
 
 
 PROFILES = {
     # Zhu et al., SIGCOMM 2015, section 5 and table 14
-    "paper": Profile(1 / 256, 55_000, 0, 55_000, 10_000_000, 5, 40e6, 200e6, 100e6, 50_000, True),
+    "paper": Profile(
+        1 / 256, 55_000, 0, 55_000, 10_000_000, 5, 40e6, 200e6, 100e6, 50_000, True, False
+    ),
     # NVIDIA firmware defaults (DOCA documentation of the rp and np parameters)
-    "nic": Profile(5 / 1024, 1_000, 4_000, 300_000, 32_767 * 64, 1, 5e6, 50e6, 1e6, 4_000, False),
-    # the configuration the public ns-3 models ship with
-    "ns3": Profile(1 / 256, 1_000, 4_000, 900_000, 0, 1, 50e6, 100e6, 100e6, 4_000, False),
+    "nic": Profile(
+        5 / 1024, 1_000, 4_000, 300_000, 32_767 * 64, 1, 5e6, 50e6, 1e6, 4_000, False, True
+    ),
+    # what the scripts of HPCC's ns-3 model give plain DCQCN at 100 Gb/s (simulation/run.py)
+    "ns3": Profile(1 / 256, 1_000, 4_000, 300_000, 0, 1, 20e6, 200e6, 1e9, 4_000, False, True),
 }
 
 
@@ -52,6 +58,7 @@ class Switching:
     buffer_bytes: int = 16 << 20
     alpha: float = 0.125
     xon_offset_bytes: int = 3072
+    reserve_bytes: int = 0  # what each ingress priority owns of the buffer
     headroom_bytes: int = -1  # per port and priority; -1: what speed, delay and MTU demand
     headroom_apart: bool = False  # headroom has memory of its own: the buffer is all shared
     headroom_delays: float = 0.0  # instead: this many one-way delays of each cable
@@ -84,11 +91,12 @@ class QueuePair:
     window_packets: int = 0
     timeout_ns: int = 0
     rate_control: bool = True
+    read: bool = False  # the target asks for the data by READ
 
 
 @dataclass
 class Message:
-    """One WRITE of a queue pair; it begins when all it waits for has been delivered."""
+    """One WRITE (or READ) of a queue pair; it begins when all it waits for has been delivered."""
 
     qp: int
     bytes: int
@@ -190,6 +198,7 @@ def _fill_nodes(
     node["rnr_code"] = 12
     node["alpha"] = switching.alpha
     node["xon_offset"] = switching.xon_offset_bytes
+    node["reserve"] = switching.reserve_bytes
     node["watchdog_detect_ps"] = switching.watchdog_detect_ns * 1000
     node["watchdog_restore_ps"] = switching.watchdog_restore_ns * 1000
     node["drain_xoff"] = 96 * 1024
@@ -242,6 +251,7 @@ def _fill_ports(
         reserved = int(queue["headroom_limit"][first : first + count, lossless].sum())
         if switching.headroom_apart:
             reserved = 0
+        reserved += switching.reserve_bytes * count * len(lossless)
         node["shared_bytes"][device] = switching.buffer_bytes - reserved
         if switching.buffer_bytes <= reserved:
             raise ValueError(
@@ -275,12 +285,14 @@ def _fill_qps(
         for name in ("priority", "reply_priority", "cnp_priority", "mtu", "ack_every"):
             row[name] = getattr(pair, name)
         row["rate_control"] = pair.rate_control
-        row["window"] = pair.window_packets
+        row["read"] = pair.read
+        row["window"] = 0 if pair.read else pair.window_packets  # responses are not acknowledged
         row["timeout_ps"] = pair.timeout_ns * 1000
         row["line"] = row["rate"] = row["goal"] = 8e12 / port["ps_per_byte"][row["source"]]
     qp["alpha"] = 1.0
     qp["cut_at"] = -1
     qp["repair"] = -1
+    qp["rise_scale"] = 1.0
     qp["timeout_at"] = st.NEVER
     qp["last_cnp"] = -(1 << 60)
     return qp, np.array(paths or [0], np.int32), np.array(path_at or [0], np.int32)
@@ -334,6 +346,8 @@ def _parameters(profile: Profile, switching: Switching) -> np.ndarray:
     values[st.P_MIN_RATE] = profile.min_bps
     values[st.P_CNP_PS] = profile.cnp_ns * 1000
     values[st.P_CLAMP] = profile.clamp
+    values[st.P_PERIODIC] = profile.periodic
+    values[st.P_ECHO] = profile.echo
     values[st.P_REFRESH] = switching.refresh
     values[st.P_RESPONSE_PS] = switching.response_ns * 1000
     values[st.P_WATCHDOG_PS] = switching.watchdog_poll_ns * 1000

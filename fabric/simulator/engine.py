@@ -8,10 +8,20 @@ import numpy as np
 
 from fabric.kernel import kernel
 from fabric.simulator.heap import Longs, pop, push
-from fabric.simulator.nic import count_bytes, cut, may_send, seek_message, settle_rate
+from fabric.simulator.nic import (
+    ask,
+    ask_again,
+    ask_ready,
+    count_bytes,
+    cut,
+    may_send,
+    seek_message,
+    settle_rate,
+)
 from fabric.simulator.state import (
     ACK,
     ARRIVE,
+    CLOSES,
     CNP,
     CORRUPTED,
     DATA,
@@ -28,8 +38,10 @@ from fabric.simulator.state import (
     NEVER,
     NO_HEADROOM,
     NOW,
+    OPENS,
     OVERHEAD_BYTES,
     P_CNP_PS,
+    P_ECHO,
     P_REFRESH,
     P_RESPONSE_PS,
     P_STORM_PS,
@@ -42,6 +54,8 @@ from fabric.simulator.state import (
     PROVENANCE_N,
     READY,
     REFRESH,
+    REQUEST,
+    RESPONSE,
     RNR,
     STORM,
     TAP_N,
@@ -114,6 +128,7 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
         drop_port = -1
         answer = -1  # kind of reply
         answer_cnp = False
+        echo = 0
         reply_qp = -1
         answer_syndrome = 0
         answer_psn = 0
@@ -199,7 +214,7 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
                             port[ingress].pfc_want |= 1 << priority
                             port[ingress].pfc_tell |= 1 << priority
                             tell = ingress
-                    elif kind == DATA:
+                    elif kind in (DATA, RESPONSE):
                         i = packet[k].qp
                         reply_qp = i
                         kick = ingress
@@ -224,16 +239,16 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
                                     (DRAIN << KIND_SHIFT) | (ingress * PRIORITIES + priority),
                                 )  # fmt: skip
                         psn = packet[k].psn
-                        if (
-                            packet[k].ce
-                            and not node[device].cnp_off
-                            and now - qp[i].last_cnp >= parameter[P_CNP_PS]
-                        ):
-                            qp[i].last_cnp = now
-                            answer_cnp = True
-                        if psn == qp[i].expected and not node[device].ready:
+                        if packet[k].ce and not node[device].cnp_off:
+                            if parameter[P_ECHO] > 0.0 and not qp[i].read:
+                                echo = 1
+                            elif now - qp[i].last_cnp >= parameter[P_CNP_PS]:
+                                qp[i].last_cnp = now
+                                answer_cnp = True
+                        if psn == qp[i].expected and not (node[device].ready or qp[i].read):
                             if not qp[i].nak_open:
                                 qp[i].nak_open = 1
+                                port[ingress].out_of_buffer += 1
                                 answer = RNR
                                 answer_syndrome = 0x20 | node[device].rnr_code
                                 answer_psn = psn
@@ -253,6 +268,8 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
                             last = qp[i].first_message + qp[i].messages
                             finish_from = qp[i].recv_message
                             m = finish_from
+                            if psn == message[m].first and not qp[i].read:
+                                port[ingress].write_requests += 1
                             while (
                                 m < last and qp[i].expected >= message[m].first + message[m].packets
                             ):
@@ -260,7 +277,13 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
                             finish_to = m
                             qp[i].recv_message = m
                             qp[i].msn += finish_to - finish_from
-                            if packet[k].ack_request or qp[i].unacked >= qp[i].ack_every:
+                            if qp[i].read:
+                                qp[i].progress_at = now
+                                if finish_to > finish_from and not ask_ready(
+                                    packet, port, queue, message, qp, path_at, whole, i
+                                ):
+                                    return POOL_EMPTY
+                            elif packet[k].ack_request or qp[i].unacked >= qp[i].ack_every:
                                 qp[i].unacked = 0
                                 answer = ACK
                                 answer_syndrome = 0x1F
@@ -271,22 +294,84 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
                                 seen[i, slot >> 6] |= np.uint64(1) << np.uint64(slot & 63)
                             if not qp[i].nak_open:
                                 qp[i].nak_open = 1
-                                answer = NAK
-                                answer_syndrome = 0x60
-                                answer_psn = qp[i].expected
-                        elif packet[k].ack_request:
-                            answer = ACK
-                            answer_syndrome = 0x1F
-                            answer_psn = qp[i].expected - 1
+                                if qp[i].read:
+                                    port[ingress].implied_nak += 1
+                                    if node[device].selective:
+                                        m = qp[i].recv_message
+                                        if not ask(
+                                            packet, port, queue, message, qp, path_at, whole, i, m,
+                                            qp[i].expected, 1, 1,
+                                        ):  # fmt: skip
+                                            return POOL_EMPTY
+                                    elif not ask_again(
+                                        packet, port, queue, message, qp, path_at, whole, i,
+                                        qp[i].expected,
+                                    ):  # fmt: skip
+                                        return POOL_EMPTY
+                                else:
+                                    port[ingress].out_of_sequence += 1
+                                    answer = NAK
+                                    answer_syndrome = 0x60
+                                    answer_psn = qp[i].expected
+                                    if node[port[qp[i].source].node].go_back_zero:
+                                        qp[i].expected = message[qp[i].recv_message].first
+                        elif not qp[i].read:
+                            port[ingress].duplicate_request += 1
+                            if packet[k].ack_request:
+                                answer = ACK
+                                answer_syndrome = 0x1F
+                                answer_psn = qp[i].expected - 1
+                    elif kind == REQUEST:  # of a READ, at the host that has the data
+                        i = packet[k].qp
+                        psn = packet[k].psn
+                        m = packet[k].message
+                        end = message[m].first + message[m].packets
+                        if psn > qp[i].limit:  # one before it was lost
+                            kick = ingress
+                            if not qp[i].request_nak_open:
+                                qp[i].request_nak_open = 1
+                                port[ingress].out_of_sequence += 1
+                                k = take(
+                                    packet, whole, NAK, i, HEADERS + AETH_BYTES,
+                                    qp[i].reply_priority,
+                                )  # fmt: skip
+                                if k < 0:
+                                    return POOL_EMPTY
+                                packet[k].psn = qp[i].limit
+                                packet[k].syndrome = 0x60
+                                packet[k].msn = qp[i].msn & 0xFFFFFF
+                                packet[k].path = path_at[qp[i].path] + 1
+                                append(packet, port, queue, qp[i].source, packet[k].priority, k)
+                        else:
+                            qp[i].request_nak_open = 0
+                            if psn < qp[i].limit:
+                                port[ingress].duplicate_request += 1
+                            else:
+                                port[ingress].read_requests += 1
+                            if packet[k].syndrome and psn < qp[i].limit:
+                                qp[i].repair = psn  # a selective NIC wants one packet
+                            else:
+                                if psn < qp[i].limit:
+                                    qp[i].next_psn = psn
+                                qp[i].segment = psn
+                                qp[i].limit = end
+                            wake_qp = i
+                    elif qp[packet[k].qp].read and kind == NAK:  # a request did not get through
+                        i = packet[k].qp
+                        kick = ingress
+                        if not ask_again(
+                            packet, port, queue, message, qp, path_at, whole, i, packet[k].psn
+                        ):
+                            return POOL_EMPTY
                     else:  # a reply reaches the sender
                         i = packet[k].qp
                         psn = packet[k].psn
                         wake_qp = i
-                        if kind == CNP:
+                        if kind == CNP or packet[k].ack_request:
                             qp[i].cnps += 1
                             if qp[i].rate_control:
                                 cut(qp, i, now, parameter)
-                        else:
+                        if kind != CNP:
                             below = psn + 1 if kind == ACK else psn
                             if below > qp[i].una:
                                 qp[i].una = below
@@ -302,9 +387,13 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
                             if kind == NAK:
                                 if node[device].selective:
                                     qp[i].repair = psn
+                                elif node[device].go_back_zero:
+                                    qp[i].next_psn = message[qp[i].ack_message].first
+                                    qp[i].una = qp[i].next_psn
                                 else:
                                     qp[i].next_psn = psn
                             elif kind == RNR:
+                                port[ingress].rnr_nak_retry += 1
                                 qp[i].next_psn = psn
                                 qp[i].hold_until = (
                                     now + rnr_timer_us[packet[k].syndrome & 0x1F] * RNR_PS
@@ -319,16 +408,44 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
             last = qp[i].first_message + qp[i].messages
             m = qp[i].first_message + qp[i].ready_messages
             while m < last and message[m].ready:
-                qp[i].limit += message[m].packets
+                if not qp[i].read:
+                    qp[i].limit += message[m].packets
                 qp[i].ready_messages += 1
                 m += 1
-            wake_qp = i
+            if qp[i].read:
+                kick = qp[i].target
+                if not ask_ready(packet, port, queue, message, qp, path_at, whole, i):
+                    return POOL_EMPTY
+                if qp[i].timeout_ps > 0 and qp[i].timeout_at == NEVER:
+                    qp[i].progress_at = now
+                    qp[i].timeout_at = now + qp[i].timeout_ps
+                    push(times, codes, whole, qp[i].timeout_at, (TIMEOUT << KIND_SHIFT) | i)
+            else:
+                wake_qp = i
         elif what == TIMEOUT:
             if qp[at].timeout_at == now:
                 qp[at].timeout_at = NEVER
-                if qp[at].una < qp[at].top:
+                if qp[at].read:
+                    if qp[at].recv_message < qp[at].first_message + qp[at].asked_messages:
+                        if qp[at].progress_at + qp[at].timeout_ps <= now:
+                            port[qp[at].target].ack_timeout += 1
+                            qp[at].progress_at = now
+                            qp[at].nak_open = 0
+                            kick = qp[at].target
+                            if not ask_again(
+                                packet, port, queue, message, qp, path_at, whole, at,
+                                qp[at].expected,
+                            ):  # fmt: skip
+                                return POOL_EMPTY
+                        qp[at].timeout_at = qp[at].progress_at + qp[at].timeout_ps
+                        push(times, codes, whole, qp[at].timeout_at, code)
+                elif qp[at].una < qp[at].top:
                     if qp[at].progress_at + qp[at].timeout_ps <= now:
+                        port[qp[at].source].ack_timeout += 1
                         qp[at].next_psn = qp[at].una
+                        if node[port[qp[at].source].node].go_back_zero:
+                            qp[at].next_psn = message[qp[at].ack_message].first
+                            qp[at].una = qp[at].next_psn
                         qp[at].progress_at = now
                         wake_qp = at
                     qp[at].timeout_at = qp[at].progress_at + qp[at].timeout_ps
@@ -457,6 +574,7 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
                     if k < 0:
                         return POOL_EMPTY
                     if not notice:
+                        packet[k].ack_request = echo
                         packet[k].psn = answer_psn
                         packet[k].syndrome = answer_syndrome
                     packet[k].msn = qp[i].msn & 0xFFFFFF
@@ -564,7 +682,7 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
             if not node[device].host:
                 if (
                     side.ecn
-                    and packet[k].kind == DATA
+                    and packet[k].kind in (DATA, RESPONSE)
                     and not packet[k].ce
                     and marks(port, p, side.bytes, random)
                 ):
@@ -619,7 +737,8 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
                     continue
                 node[device].active_at = (slot + 1) % n
                 resume_at = qp[i].next_psn
-                if qp[i].repair >= 0:
+                alone = qp[i].repair >= 0
+                if alone:
                     qp[i].next_psn = qp[i].repair
                     resume_at = max(resume_at - 1, qp[i].repair)
                     qp[i].repair = -1
@@ -633,12 +752,21 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
                 if of == 0 and message[m].started < 0:
                     message[m].started = now
                 size = HEADERS + payload + (-payload & 3)  # the payload is padded to words
-                if of == 0:
-                    size += RETH_BYTES
-                if final and message[m].immediate:
-                    size += IMMDT_BYTES
+                bounds = 0
+                if qp[i].read:
+                    if alone or of == 0 or psn == qp[i].segment:
+                        bounds |= OPENS
+                    if alone or final:
+                        bounds |= CLOSES
+                    if bounds:
+                        size += AETH_BYTES
+                else:
+                    if of == 0:
+                        size += RETH_BYTES
+                    if final and message[m].immediate:
+                        size += IMMDT_BYTES
                 k = take(
-                    packet, whole, DATA, i, size,
+                    packet, whole, RESPONSE if qp[i].read else DATA, i, size,
                     qp[i].priority,
                 )  # fmt: skip
                 if k < 0:
@@ -649,7 +777,9 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
                 packet[k].psn = psn
                 packet[k].ip_id = qp[i].ip_id
                 qp[i].ip_id += 1
-                packet[k].ack_request = 1 if final or (psn + 1) % qp[i].ack_every == 0 else 0
+                packet[k].quanta_mask = bounds
+                if not qp[i].read and (final or (psn + 1) % qp[i].ack_every == 0):
+                    packet[k].ack_request = 1
                 way = qp[i].path
                 if qp[i].paths > 1 and node[device].adaptive:
                     # adaptive routing: the uplink with the shortest queue, ties in turn
@@ -676,7 +806,7 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
                     count_bytes(qp, i, packet[k].bytes, parameter)
                     bits = (packet[k].bytes + OVERHEAD_BYTES) * 8
                     qp[i].next_send = now + int(bits * 1e12 / qp[i].rate)
-                if qp[i].timeout_ps > 0 and qp[i].timeout_at == NEVER:
+                if qp[i].timeout_ps > 0 and qp[i].timeout_at == NEVER and not qp[i].read:
                     qp[i].timeout_at = now + qp[i].timeout_ps
                     push(times, codes, whole, qp[i].timeout_at, (TIMEOUT << KIND_SHIFT) | i)
                 break

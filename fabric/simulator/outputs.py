@@ -16,6 +16,7 @@ import numpy as np
 from fabric.simulator import state as st
 from fabric.simulator.build import Built
 from fabric.simulator.counters import CounterFile
+from fabric.simulator.nic import REQUEST_BYTES
 from fabric.simulator.plan import qpns, start_psn
 from fabric.simulator.scenario import Scenario
 from fabric.simulator.taps import TapFiles
@@ -110,7 +111,7 @@ class RunFolder:
             out.writerow(
                 ("flow_id", "qp", "src", "dst", "src_ip", "dst_ip", "udp_sport", "src_qpn", "dst_qpn",
                  "start_psn", "size_bytes", "start_ns", "fct_ns", "standalone_fct_ns", "slowdown",
-                 "completed", "resent_packets", "tag", "path")
+                 "completed", "resent_packets", "tag", "op", "path")
             )  # fmt: skip
             for i in range(len(order)):
                 row = message[i]
@@ -127,7 +128,7 @@ class RunFolder:
                      link.sport, *qpns(n), start_psn(self.scenario.seed, n), int(row["bytes"]),
                      int(row["started"]) // 1000 if row["started"] >= 0 else -1, time, lone,
                      f"{slow:.2f}", int(done), int(pair["resent_packets"]), link.tag,
-                     ">".join(link.pair.paths[0]))
+                     "READ" if link.pair.read else "WRITE", ">".join(link.pair.paths[0]))
                 )  # fmt: skip
         return victims
 
@@ -142,6 +143,9 @@ class RunFolder:
         line = max(int(state.port["nominal_ps_per_byte"][w]) for w in ways) * total
         hops = sum(int(state.port["nominal_ps_per_byte"][w]) * last for w in ways[1:])
         delay = sum(int(state.port["delay_ps"][w]) for w in ways)
+        if pair.read:  # the request goes first, the same way back
+            wire = REQUEST_BYTES + st.OVERHEAD_BYTES
+            delay += delay + sum(int(state.port["nominal_ps_per_byte"][w]) * wire for w in ways)
         return (line + hops + delay) // 1000
 
     def _label(self, victims: Sequence[int]) -> dict[str, Any]:

@@ -82,16 +82,25 @@ class Plan:
         return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{(number & 255) or 254}"
 
     def connect(
-        self, source: str, target: str, tag: str = "", ways: Sequence[Sequence[str]] = ()
+        self,
+        source: str,
+        target: str,
+        tag: str = "",
+        ways: Sequence[Sequence[str]] = (),
+        *,
+        read: bool = False,
     ) -> int:
-        """Open a queue pair and return its number; ``ways`` overrides the hash (for CBD loops)."""
+        """Open a queue pair for data from source to target and return its number.
+
+        ``ways`` overrides the hash (for CBD loops); with ``read`` the target fetches the data.
+        """
         a, b = self.host_port(source), self.host_port(target)
         if a.device == b.device:
             raise ValueError(f"{source} - {target}: both ends on one host")
         number = len(self.connections)
         sport = 49152 + zlib.crc32(f"{a}|{b}|{number}|{self.seed}".encode()) % 16384
         forth = [list(way) for way in ways] or self._ways(a, b, sport)
-        pair = QueuePair(str(a), str(b), forth, self._ways(b, a, sport), **self.qos)
+        pair = QueuePair(str(a), str(b), forth, self._ways(b, a, sport), **self.qos, read=read)
         self.connections.append(Connection(pair, tag, sport, self.address(a), self.address(b)))
         return number
 

@@ -1,7 +1,8 @@
 """The state of a simulated fabric as a few arrays of records, one cache line's neighbours together.
 
 Time is int64 picoseconds, so that a byte at any standard speed takes a whole number of ticks
-(100 Gb/s: 80 ps). A *port* is one egress; its peer is the ingress at the other end of the cable.
+(100 Gb/s: 80 ps). A *port* is one egress; its peer is the ingress at the other end of the cable. The
+numbers below are compiled into the engine's kernel.
 """
 
 from typing import NamedTuple
@@ -16,7 +17,8 @@ PFC_FRAME_BYTES = 60  # IEEE 802.3 31D: padded to the least frame; the FCS is in
 FULL_PAUSE_BYTES = 0xFFFF * 64  # the longest pause, 65,535 quanta of 512 bit times
 
 # kinds of simulated packets
-DATA, ACK, NAK, CNP, RNR, PFC = range(6)
+DATA, ACK, NAK, CNP, RNR, PFC, REQUEST, RESPONSE = range(8)  # the last two: of a READ
+OPENS, CLOSES = 1, 2  # bits of a response: first, last of what was asked
 
 # kinds of events; the index follows in the low 40 bits of the code
 ARRIVE, TRANSMIT, TIMEOUT, READY, REFRESH, DRAIN, STORM, WATCHDOG = range(8)
@@ -56,6 +58,15 @@ PORT = np.dtype(
         ("tx_nak", "i8"),
         ("rx_ce", "i8"),
         ("tx_ce", "i8"),
+        # what a NIC counts, in the words of mlx5
+        ("out_of_sequence", "i8"),
+        ("duplicate_request", "i8"),
+        ("out_of_buffer", "i8"),
+        ("rnr_nak_retry", "i8"),
+        ("ack_timeout", "i8"),
+        ("implied_nak", "i8"),
+        ("write_requests", "i8"),
+        ("read_requests", "i8"),
     ],
     align=True,
 )
@@ -109,6 +120,8 @@ NODE = np.dtype(
         ("selective", "u1"),  # the NIC repeats only what is missing
         ("adaptive", "u1"),  # its packets take the path with the shortest first queue
         ("cnp_off", "u1"),
+        ("go_back_zero", "u1"),  # after a loss the whole message begins again, on both sides
+        ("pci_limited", "u1"),  # its drain is slow because of its PCIe link
         ("first_port", "i4"),
         ("ports", "i4"),
         ("active_n", "i4"),  # queue pairs with something to send
@@ -117,6 +130,7 @@ NODE = np.dtype(
         ("shared_used", "i8"),
         ("alpha", "f8"),  # dynamic threshold: share of what is free
         ("xon_offset", "i8"),
+        ("reserve", "i8"),  # bytes each ingress priority owns before it takes shared ones
         ("drain_ps_per_byte", "i8"),  # slow receiver; 0 takes everything at once
         ("drain_backlog", "i8"),
         ("drain_at", "i8"),
@@ -146,7 +160,7 @@ PACKET = np.dtype(
         ("in_headroom", "u1"),
         ("syndrome", "u1"),
         ("vector", "u2"),  # PFC: priorities told about
-        ("quanta_mask", "u2"),  # PFC: of them, those held
+        ("quanta_mask", "u2"),  # PFC: of them, those held; response: OPENS, CLOSES
         ("msn", "u4"),
         ("ip_id", "u2"),
     ],
@@ -167,6 +181,10 @@ QP = np.dtype(
         ("cnp_priority", "u1"),
         ("active", "u1"),
         ("nak_open", "u1"),
+        ("read", "u1"),  # data are the responses to READ requests of the target
+        ("request_nak_open", "u1"),  # read: the responder waits for a request it missed
+        ("cut_heard", "u1"),  # periodic control: notified since the last look at the rate
+        ("alpha_heard", "u1"),  # the same since the last update of alpha
         ("rate_control", "u1"),
         ("mtu", "i4"),
         ("ack_every", "i4"),
@@ -177,12 +195,14 @@ QP = np.dtype(
         ("recv_message", "i4"),
         ("ack_message", "i4"),
         ("ready_messages", "i4"),
+        ("asked_messages", "i4"),  # read: of the ready ones, those requested
         ("limit", "i8"),  # packets of the messages that may be sent
         ("next_psn", "i8"),
         ("una", "i8"),
         ("repair", "i8"),  # selective NIC: the one packet to send again; -1 none
         ("top", "i8"),  # one more than the highest sent
         ("expected", "i8"),  # receiver
+        ("segment", "i8"),  # read: where the last request within a message began
         ("msn", "i8"),
         ("window", "i8"),  # packets; 0 unlimited
         ("next_send", "i8"),
@@ -198,6 +218,7 @@ QP = np.dtype(
         ("alpha_at", "i8"),
         ("cut_at", "i8"),
         ("rise_at", "i8"),
+        ("rise_scale", "f8"),  # the increase takes this many times its period
         ("rises", "i4"),
         ("byte_rises", "i4"),
         ("byte_count", "i8"),
@@ -299,8 +320,11 @@ GLOBALS = 10
     P_WATCHDOG_PS,  # watchdog poll
     P_STORM_PS,  # a storming NIC repeats its XOFF after this time
     P_CLAMP,  # 1: every cut lowers the goal of the recovery
-) = range(15)
-PARAMETERS = 15
+    P_PERIODIC,  # 1: rate and alpha change at the ends of their periods, 0: when a CNP comes
+    P_ECHO,  # 1: ACKs carry the mark back, no CNP is sent
+) = range(17)
+PARAMETERS = 17
+MOST_READS = 16  # READ requests of a queue pair under way (max_rd_atomic of common NICs)
 
 
 class State(NamedTuple):

@@ -55,9 +55,11 @@ def admit(
     into = queue[ingress, priority]
     free = node[device].shared_bytes - node[device].shared_used
     where = 0
-    if into.occupancy + size <= threshold(node, device) and size <= free:
+    shared = max(into.occupancy + size - node[device].reserve, 0)
+    taken = min(shared, size)
+    if shared == 0 or (shared <= threshold(node, device) and taken <= free):
         into.occupancy += size
-        node[device].shared_used += size
+        node[device].shared_used += taken
     elif into.lossless and into.headroom + size <= into.headroom_limit:
         into.headroom += size
         into.headroom_peak = max(into.headroom_peak, into.headroom)
@@ -77,9 +79,9 @@ def release(
     into = queue[ingress, priority]
     of_headroom = min(into.headroom, size)
     into.headroom -= of_headroom
-    of_shared = size - of_headroom
-    into.occupancy -= of_shared
-    node[device].shared_used -= of_shared
+    rest = size - of_headroom
+    node[device].shared_used -= min(max(into.occupancy - node[device].reserve, 0), rest)
+    into.occupancy -= rest
     share[ingress * PRIORITIES + priority, egress_local] -= size
 
 
@@ -87,15 +89,17 @@ def release(
 def wants_pause(node: Rows, queue: Rows, device: int, ingress: int, priority: int) -> bool:
     """XOFF rule: headroom in use, or the shared part at its threshold."""
     into = queue[ingress, priority]
-    return bool(into.headroom > 0 or into.occupancy >= threshold(node, device))
+    shared = into.occupancy - node[device].reserve
+    return bool(into.headroom > 0 or (shared > 0 and shared >= threshold(node, device)))
 
 
 @inline
 def may_resume(node: Rows, queue: Rows, device: int, ingress: int, priority: int) -> bool:
     """XON rule: headroom empty and the shared part an offset below its threshold."""
     into = queue[ingress, priority]
-    below = into.occupancy + node[device].xon_offset <= threshold(node, device)
-    return bool(into.headroom == 0 and (into.occupancy == 0 or below))
+    shared = into.occupancy - node[device].reserve
+    below = shared + node[device].xon_offset <= threshold(node, device)
+    return bool(into.headroom == 0 and (shared <= 0 or below))
 
 
 @inline

@@ -15,6 +15,13 @@ from fabric.simulator.scenario import Scenario
 PAGE = 1 << 28  # remote buffers lie this far apart
 DSCP = {3: 26, 4: 34, 6: 48}
 CNP_DSCP = 48
+# (first, last) packet of a message -> word of its opcode
+PARTS = {
+    (True, True): "ONLY",
+    (True, False): "FIRST",
+    (False, True): "LAST",
+    (False, False): "MIDDLE",
+}
 
 
 class TapFiles:
@@ -63,7 +70,15 @@ class TapFiles:
         ttl = self._hops(row)
         if row["kind"] == st.DATA:
             return self._data(row, route, receiver, psn, ttl)
+        if row["kind"] == st.RESPONSE:
+            return self._response(row, route, receiver, psn, ttl)
         back = route.back()
+        if row["kind"] == st.REQUEST:
+            return roce.roce(
+                back, Operation.READ_REQUEST, sender, psn, extended=self._asked(row), ttl=ttl
+            )
+        if row["kind"] == st.NAK and connection.pair.read:  # from the side that has the data
+            back, sender = route, receiver
         if row["kind"] == st.CNP:
             return roce.cnp(back._replace(ttl=ttl, dscp=CNP_DSCP), sender)
         return roce.roce(
@@ -76,12 +91,10 @@ class TapFiles:
         at = int(row["psn"]) - int(message["first"])
         first, last = at == 0, at == int(message["packets"]) - 1
         immediate = last and bool(message["immediate"])
-        names = {(True, True): "ONLY", (True, False): "FIRST", (False, True): "LAST"}
-        name = f"WRITE_{names.get((first, last), 'MIDDLE')}" + ("_IMM" if immediate else "")
+        name = f"WRITE_{PARTS[first, last]}" + ("_IMM" if immediate else "")
         extended = b""
         if first:
-            address = 0x7F0000000000 + int(row["message"]) * PAGE
-            extended = wire.reth(address, 0x1000 + int(row["qp"]), int(message["bytes"]))
+            extended = self._reth(row, 0, int(message["bytes"]))
         if immediate:
             extended += wire.immdt(int(message["bytes"]) & 0xFFFFFFFF)
         return roce.roce(
@@ -89,6 +102,29 @@ class TapFiles:
             payload=self.zeros[: int(row["payload"])], ack_request=bool(row["ack_request"]),
             ecn=3 if row["ce"] else 2, ip_id=int(row["ip_id"]), ttl=ttl,
         )  # fmt: skip
+
+    def _response(self, row: np.void, route: roce.Route, qpn: int, psn: int, ttl: int) -> bytes:
+        first, last = (bool(row["quanta_mask"] & bit) for bit in (st.OPENS, st.CLOSES))
+        extended = b""
+        if first or last:  # the responder counts a READ when it begins to answer (IBTA 9.7.7.1)
+            first_message = int(self.built.state.qp["first_message"][row["qp"]])
+            number = int(row["message"]) - first_message + 1
+            extended = wire.aeth(0x1F, number & 0xFFFFFF)
+        return roce.roce(
+            route, Operation[f"READ_RESPONSE_{PARTS[first, last]}"], qpn, psn, extended=extended,
+            payload=self.zeros[: int(row["payload"])], ecn=3 if row["ce"] else 2,
+            ip_id=int(row["ip_id"]), ttl=ttl,
+        )  # fmt: skip
+
+    def _asked(self, row: np.void) -> bytes:
+        """RETH of a READ request, which may begin within the message."""
+        message = self.built.state.message[row["message"]]
+        mtu = int(self.built.state.qp["mtu"][row["qp"]])
+        return self._reth(row, (int(row["psn"]) - int(message["first"])) * mtu, int(row["payload"]))
+
+    def _reth(self, row: np.void, offset: int, length: int) -> bytes:
+        address = 0x7F0000000000 + int(row["message"]) * PAGE + offset
+        return wire.reth(address, 0x1000 + int(row["qp"]), length)
 
     def _pause(self, row: np.void) -> bytes:
         port = int(row["port"])
@@ -110,7 +146,8 @@ class TapFiles:
         egress = int(row["port"])
         if row["incoming"]:
             egress = int(self.built.state.port["peer"][egress])
-        forward = 1 if row["kind"] == st.DATA else 0
+        read = self.scenario.plan.connections[row["qp"]].pair.read
+        forward = int(row["kind"] in (st.DATA, st.RESPONSE) or (read and row["kind"] == st.NAK))
         key = (int(row["qp"]), egress, forward)
         if key not in self._ttl:
             pair = self.scenario.plan.connections[key[0]].pair

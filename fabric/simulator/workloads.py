@@ -116,14 +116,17 @@ def pipeline(
 def kv_cache(
     plan: Plan, prefill: Sequence[str], decode: Sequence[str], size: int, *, layers: int = 8,
     start_ns: int = 0, period_ns: int = 200_000, requests: int = 4, seed: int = 1,
-    tag: str = "kv_cache",
+    pull: bool = False, tag: str = "kv_cache",
 ) -> None:  # fmt: skip
-    """Prefill hosts hand the KV cache of a request to a decode host, layer after layer."""
+    """Prefill hosts hand the KV cache of a request to a decode host, layer after layer.
+
+    With ``pull`` the decode host fetches each layer by RDMA READ.
+    """
     rng = Random(seed)
     part = max(size // layers, 1)
     for i, source in enumerate(prefill):
         for request in range(requests):
-            qp = plan.connect(source, decode[rng.randrange(len(decode))], tag)
+            qp = plan.connect(source, decode[rng.randrange(len(decode))], tag, read=pull)
             at = start_ns + request * period_ns + i * period_ns // max(len(prefill), 1)
             for layer in range(layers):
                 plan.send(qp, part, at_ns=at + layer * period_ns // (4 * layers))
@@ -208,12 +211,16 @@ def poisson(
 
 def storage(
     plan: Plan, clients: Sequence[str], servers: Sequence[str], size: int, *, until_ns: int,
-    start_ns: int = 0, period_ns: int = 100_000, seed: int = 1, tag: str = "storage",
+    start_ns: int = 0, period_ns: int = 100_000, seed: int = 1, pull: bool = False,
+    tag: str = "storage",
 ) -> None:  # fmt: skip
-    """Checkpoint and data loading: servers push blocks to clients in the background."""
+    """Checkpoint and data loading in the background: servers push blocks to clients.
+
+    With ``pull`` the clients fetch them by RDMA READ.
+    """
     rng = Random(seed)
     for client in clients:
-        qps = [plan.connect(server, client, tag) for server in servers]
+        qps = [plan.connect(server, client, tag, read=pull) for server in servers]
         at = start_ns + rng.randrange(period_ns)
         while at < until_ns:
             plan.send(qps[rng.randrange(len(qps))], size, at_ns=at)
