@@ -31,6 +31,7 @@ class Tables:
     messages: pl.LazyFrame
     counters: pl.LazyFrame
     rates: pl.LazyFrame
+    quality: pl.LazyFrame
     collectives: pl.LazyFrame
     carried: pl.LazyFrame
     stalls: pl.LazyFrame

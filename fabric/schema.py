@@ -470,6 +470,56 @@ RATES = Table(
 
 OPERATION = C("operation", "i64", "", "number of the operation in this run, from 0")
 
+QUALITY = Table(
+    "QUALITY",
+    "what is wrong with readings themselves: a gap, a reset, a clock, a value that is none",
+    (
+        C("ts", "i64", "ns", "when, by the device's clock"),
+        C("seen", "i64", "ns", "when, by ours"),
+        C("device", "str", "", "device"),
+        C("port", "str", "", "port; empty where it is about more"),
+        C("object", "str", "", "as in COUNTERS; empty where it is about more"),
+        C("index", "i32", "", "number of the object; -1 none"),
+        C("counter", "str", "", "canonical name; empty where it is about more"),
+        C(
+            "kind",
+            "str",
+            "",
+            "duplicates, gap, stale, reset, wrap, repeated, skew, deleted, off, fault...",
+        ),
+        C("value", "i64", "", "how many, or how long in ns"),
+        C("text", "str", "", "one line"),
+    ),
+)
+
+SERIES = Table(
+    "SERIES",
+    "where a counter of COUNTERS comes from",
+    (
+        C("device", "str", "", "device"),
+        C("port", "str", "", "port"),
+        C("object", "str", "", "port, priority, queue, pg, pool, lane or qp"),
+        C("index", "i32", "", "number of the object; -1 none"),
+        C("counter", "str", "", "canonical name"),
+        C("dictionary", "str", "", "platform whose dictionary knows it"),
+        C("path", "str", "", "pattern of the dictionary"),
+        C("bits", "i32", "bits", "where it wraps"),
+        C("provenance", "str", "", "seen on a device, yang, vendor document, or unverified"),
+    ),
+)
+
+UNKNOWN_PATHS = Table(
+    "UNKNOWN_PATHS",
+    "a path that no dictionary knows",
+    (
+        C("device", "str", "", "device"),
+        C("path", "str", "", "path, with its keys"),
+        C("count", "i64", "", "readings"),
+        C("example", "str", "", "a value"),
+        C("last", "i64", "ns", "last reading, by our clock"),
+    ),
+)
+
 COLLECTIVES = Table(
     "COLLECTIVES",
     "one collective operation on one communicator",
@@ -615,6 +665,6 @@ INCIDENTS = Table(
 
 TABLES: tuple[Table, ...] = (
     POINTS, LINKS, QOS, RANKS, PACKETS, PAUSE_FRAMES, PAUSES, PAUSE_WINDOWS, PAUSE_BREACHES, FLOWS,
-    FLOW_WINDOWS, HOST_WINDOWS, TRAFFIC, CNPS, EVENTS, MESSAGES, COUNTERS, RATES, COLLECTIVES, CARRIED,
-    STALLS, OPERATIONS, FINDINGS, INCIDENTS,
+    FLOW_WINDOWS, HOST_WINDOWS, TRAFFIC, CNPS, EVENTS, MESSAGES, COUNTERS, RATES, QUALITY, COLLECTIVES,
+    CARRIED, STALLS, OPERATIONS, FINDINGS, INCIDENTS,
 )  # fmt: skip
