@@ -8,19 +8,17 @@ writes). One tap on a host's link shows only that host's part of the shape, and 
 a chain may be a ring, a star an all-to-all.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import polars as pl
 
+from analyzers.collectives.shape import components, shape
 from analyzers.detectors import common
 from analyzers.tables import Tables
 from fabric.topology import Fabric
 
 NEEDS = ("traffic",)
 ADVICE = {"traffic_pattern": "Compare with what the job should do; members missing here are news."}
-Edge = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -36,57 +34,6 @@ class Knobs:
     members: int = field(
         default=3, metadata=common.because("hosts", "Two hosts that talk have no shape.")
     )
-
-
-def components(edges: Iterable[Edge]) -> list[list[Edge]]:
-    """The edges of each connected group of hosts, direction ignored."""
-    neighbours: dict[str, list[Edge]] = defaultdict(list)
-    for edge in edges:
-        for host in edge:
-            neighbours[host].append(edge)
-    groups, seen = [], set[str]()
-    for root in sorted(neighbours):
-        if root in seen:
-            continue
-        found, stack = dict[Edge, None](), [root]
-        while stack:
-            host = stack.pop()
-            if host in seen:
-                continue
-            seen.add(host)
-            for edge in neighbours[host]:
-                found[edge] = None
-                stack.extend(edge)
-        groups.append(sorted(found))
-    return groups
-
-
-def shape(edges: list[Edge]) -> str:
-    """Name of the shape of one connected group of directed edges."""
-    hosts = {host for edge in edges for host in edge}
-    out, into = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
-    for src, dst in edges:
-        out[src].add(dst)
-        into[dst].add(src)
-    n, pairs = len(hosts), {frozenset(edge) for edge in edges}
-    both = 2 * len(pairs) == len(edges)
-    one_each = all(len(out[h]) <= 1 and len(into[h]) <= 1 for h in hosts)
-    hubs = [h for h in hosts if len(out[h] | into[h]) == n - 1]
-    if len(edges) >= 0.9 * n * (n - 1):
-        return "all_to_all"
-    if one_each:
-        return "ring" if len(edges) == n else "chain"
-    if len(pairs) == n - 1 and hubs:
-        if both:
-            return "star"
-        if len(into[hubs[0]]) == n - 1:
-            return "many_to_one"
-        return "one_to_many" if len(out[hubs[0]]) == n - 1 else "star"
-    if both and len(pairs) == n - 1:
-        return "tree"
-    if both and len(pairs) == n and all(len(out[h]) == 2 for h in hosts):
-        return "ring"
-    return "mesh"
 
 
 def _groups(traffic: pl.DataFrame, members: int) -> pl.DataFrame:

@@ -1,0 +1,206 @@
+"""Messages as the hosts saw them: one row each, over all taps, data apart from clear-to-send.
+
+A tap whose every flow starts or ends at one address stands at that host. The start and end of a
+message are taken from the tap at its sender, its arrival from the tap at its receiver; where there is
+none, the tap that saw most of the flow stands in for both. Transit times compare two clocks, so only
+their excess over the least one of the same queue pair is used: a constant offset falls out. Where a
+message seems to arrive before it was sent, the clocks of the two hosts are set right by half the
+difference of the least transit times both ways, as NTP does it (RFC 5905, section 8).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from analyzers.tables import Tables
+
+MOST: Final = 3_000_000  # messages looked at: the first ones in time
+CONTROL_BYTES: Final = 512  # NCCL's clear-to-send: 64 bytes for each of up to 8 requests
+READ: Final = 2
+KEY: Final = ("src", "dst", "qpn", "epoch")
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Messages and how they were seen.
+
+    Attributes
+    ----------
+    messages
+        One row per message, by start: edge (a queue pair and direction), peer_edge, src, dst, qpn,
+        sport, flow, k (its number on the edge), bytes, packets, start, end, arrived, queued_ns,
+        seen_twice, control; communicator, src_rank, dst_rank once a job names them.
+    speeds
+        Link speed by address of the host, bit/s; absent where not known.
+    hosts
+        Addresses at which a tap stood.
+    cut
+        Whether there were too many messages to look at all.
+    """
+
+    messages: pl.DataFrame
+    speeds: dict[str, int]
+    hosts: frozenset[str]
+    cut: bool
+
+
+def traffic(tables: Tables) -> Traffic:
+    """Collect the messages of a run; reads POINTS, FLOWS and MESSAGES."""
+    flows = tables.flows.select("flow", "point", *KEY, "sport", "peer_flow").collect()
+    messages, cut = _collect(tables)
+    counts = messages.group_by("flow").agg(
+        n=pl.len().cast(pl.Int64), read=(pl.col("operation") == READ).any()
+    )
+    flows = flows.join(counts, on="flow").with_columns(
+        # a READ moves its bytes towards the one that asks
+        src=pl.when("read").then("dst").otherwise("src"),
+        dst=pl.when("read").then("src").otherwise("dst"),
+    )
+    own = _own(flows)
+    views = _views(flows, own)
+    unknown = pl.lit(-1, dtype=pl.Int32)
+    rows = _joined(messages, views).with_columns(
+        control=_control(), communicator=pl.lit(""), src_rank=unknown, dst_rank=unknown
+    )
+    rows = one_clock(rows).sort("start", "edge", "k")
+    speeds = (
+        tables.points.filter(pl.col("speed_bps") > 0)
+        .select("point", "speed_bps")
+        .collect()
+        .join(own, on="point")
+        .group_by("host")
+        .agg(pl.col("speed_bps").max())
+    )
+    return Traffic(rows, dict(speeds.iter_rows()), frozenset(own["host"]), cut)
+
+
+def _collect(tables: Tables) -> tuple[pl.DataFrame, bool]:
+    columns = ("flow", "operation", "start", "end", "first_psn", "packets", "bytes")
+    chosen = tables.messages.select(columns)
+    number = int(chosen.select(pl.len()).collect(engine="streaming").item())
+    if number <= MOST:
+        return chosen.collect(), False
+    starts = chosen.select("start").collect(engine="streaming")["start"]
+    last = starts.bottom_k(MOST).max()
+    return chosen.filter(pl.col("start") <= last).collect(engine="streaming"), True
+
+
+def _own(flows: pl.DataFrame) -> pl.DataFrame:
+    """(point, host): points all of whose flows start or end at one address."""
+    total = flows.group_by("point").agg(flows=pl.len())
+    ends = pl.concat(
+        [
+            flows.select("point", host="src", flow="flow"),
+            flows.select("point", host="dst", flow="flow"),
+        ]
+    ).unique()
+    return (
+        ends.group_by("point", "host")
+        .agg(seen=pl.len())
+        .join(total, on="point")
+        .filter(pl.col("seen") == pl.col("flows"))
+        .select("point", "host")
+    )
+
+
+def _views(flows: pl.DataFrame, own: pl.DataFrame) -> pl.DataFrame:
+    """Per queue pair and direction: the flow at its sender and the one at its receiver."""
+    at_src = own.select("point", src="host", near=pl.lit(value=True))
+    at_dst = own.select("point", dst="host", far=pl.lit(value=True))
+    ranked = flows.join(at_src, on=("point", "src"), how="left").join(
+        at_dst, on=("point", "dst"), how="left"
+    )
+    return (
+        ranked.group_by(*KEY)
+        .agg(
+            near=_first("near"),
+            far=pl.when(pl.col("far").any()).then(_first("far")),
+            sport=pl.col("sport").first(),
+            peers=pl.col("peer_flow").drop_nulls(),
+            flows=pl.col("flow"),
+        )
+        .sort(KEY)
+        .with_row_index("edge")
+        .with_columns(pl.col("edge").cast(pl.Int64))
+        .pipe(_peers)
+    )
+
+
+def _peers(views: pl.DataFrame) -> pl.DataFrame:
+    """Add the edge of the same queue pair in the other direction; -1 where not paired."""
+    of_flow = views.select(peers="flows", peer_edge="edge").explode("peers")
+    paired = views.select("edge", "peers").explode("peers").join(of_flow, on="peers").unique("edge")
+    return (
+        views.drop("peers", "flows")
+        .join(paired.select("edge", "peer_edge"), on="edge", how="left")
+        .with_columns(pl.col("peer_edge").fill_null(-1))
+    )
+
+
+def _first(side: str) -> pl.Expr:
+    """The flow as the tap at this side saw it, else as the tap that saw most of it."""
+    return pl.col("flow").sort_by(pl.col(side).is_null(), -pl.col("n"), "point").first()
+
+
+def _joined(messages: pl.DataFrame, views: pl.DataFrame) -> pl.DataFrame:
+    """The messages of the near views, with their arrival at the far ones."""
+    nth = pl.int_range(pl.len()).over("flow", "first_psn", order_by="start")
+    numbered = messages.with_columns(nth=nth)
+    near = numbered.join(views.rename({"near": "flow"}), on="flow")
+    far = numbered.select("first_psn", "nth", far="flow", arrived="end")
+    transit = pl.col("arrived") - pl.col("end")
+    return (
+        near.join(far, on=("far", "first_psn", "nth"), how="left")
+        .with_columns(
+            k=pl.int_range(pl.len()).over("edge", order_by=("start", "first_psn")),
+            queued_ns=(transit - transit.min().over("edge")).fill_null(0),
+            seen_twice=pl.col("arrived").is_not_null() & (pl.col("far") != pl.col("flow")),
+        )
+        .with_columns(arrived=pl.col("arrived").fill_null(pl.col("end")))
+        .drop("nth", "far", "operation")
+    )
+
+
+def _control() -> pl.Expr:
+    """Messages of flows that only say clear to send: small, against a flow of data the other way."""
+    most = pl.col("bytes").max().over("edge")
+    forth = pl.col("src") < pl.col("dst")
+    low = pl.when(forth).then("src").otherwise("dst")
+    high = pl.when(forth).then("dst").otherwise("src")
+    ahead = pl.col("bytes").filter(forth).max().over(low, high)
+    back = pl.col("bytes").filter(~forth).max().over(low, high)
+    other = pl.when(forth).then(back).otherwise(ahead).fill_null(0)
+    return (most <= CONTROL_BYTES) & (other > CONTROL_BYTES)
+
+
+def one_clock(rows: pl.DataFrame) -> pl.DataFrame:
+    """Shift the hosts' clocks together where arrivals before departures show that they differ."""
+    twice = rows.filter("seen_twice")
+    transit = (pl.col("arrived") - pl.col("end")).min()
+    least = {(a, b): t for a, b, t in twice.group_by("src", "dst").agg(transit).iter_rows()}
+    if not least or min(least.values()) >= 0:
+        return rows
+    ahead: dict[str, int] = {}  # by how much the clock of a host is ahead
+    for root in sorted({host for pair in least for host in pair}):
+        if root in ahead:
+            continue
+        ahead[root] = 0
+        waiting = [root]
+        while waiting:
+            a = waiting.pop(0)
+            for b in sorted({y for x, y in least if x == a and (y, x) in least} - ahead.keys()):
+                ahead[b] = ahead[a] + (least[a, b] - least[b, a]) // 2
+                waiting.append(b)
+    shift = pl.DataFrame(
+        list(ahead.items()), schema={"host": pl.String, "ahead": pl.Int64}, orient="row"
+    )
+    return (
+        rows.join(shift.rename({"host": "src"}), on="src", how="left")
+        .join(shift.select(dst="host", behind="ahead"), on="dst", how="left")
+        .with_columns(pl.col("ahead", "behind").fill_null(0))
+        .with_columns(
+            pl.col("start", "end") - pl.col("ahead"), pl.col("arrived") - pl.col("behind")
+        )
+        .drop("ahead", "behind")
+    )

@@ -1,0 +1,248 @@
+"""Who held an operation up: its critical path, from the last byte back to the first.
+
+At every host the path asks what the host waited for before it sent: its own last message, data from
+another host, or the receiver's clear-to-send. What lies between the last of these and the send is the
+sender's own time. What lies between the host being ready and the clear-to-send is the receiver's. What
+a message took beyond its bytes at the speed of the link, and beyond the least transit time of its queue
+pair, is the network's. The idea of the waiting graph is that of Vedrfolnir (INFOCOM 2026); the
+clear-to-send is NCCL's (``src/transport/net_ib``): a small WRITE of the receiver says where data may go.
+"""
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from analyzers.collectives.traffic import Traffic
+
+FRAMING: Final = 82  # bytes around a payload: Ethernet with gap, IPv4, UDP, BTH, ICRC, FCS
+STALL_NS: Final = 10_000  # a shorter wait is the breath of software, not a stall
+STALL_SHARE: Final = 0.05  # of the operation
+FALLBACK: Final = 0.9  # quantile of the messages' rates that stands in for a link's unknown speed
+
+
+class Wait(NamedTuple):
+    """A piece of the critical path."""
+
+    cause: str  # transfer, sender, receiver, network
+    start: int
+    end: int
+    late: str
+    waits: str
+    flow: int
+    size: int
+    clear: str  # clear-to-send: seen, late, absent, unused
+
+
+@dataclass
+class Path:
+    """The critical path of one operation."""
+
+    waits: list[Wait] = field(default_factory=list)
+    entries: dict[str, int] = field(default_factory=dict)  # host -> when it first took part
+
+    def total(self, cause: str) -> int:
+        """Time of one cause, ns."""
+        return sum(wait.end - wait.start for wait in self.waits if wait.cause == cause)
+
+    def blame(self) -> tuple[str, int]:
+        """The host that was late for longest, and how long; nobody is ''."""
+        late: dict[str, int] = {}
+        for wait in self.waits:
+            if wait.cause in ("sender", "receiver"):
+                late[wait.late] = late.get(wait.late, 0) + wait.end - wait.start
+        return max(late.items(), key=lambda item: (item[1], item[0]), default=("", 0))
+
+    def skew_ns(self) -> int:
+        """From the median host's entry to the last one's."""
+        times = sorted(self.entries.values())
+        return times[-1] - times[(len(times) - 1) // 2] if times else 0
+
+    def stalls(self, took_ns: int) -> list[Wait]:
+        """Waits that are worth a word, in time."""
+        least = max(STALL_NS, STALL_SHARE * took_ns)
+        long = [w for w in self.waits if w.cause != "transfer" and w.end - w.start >= least]
+        return sorted(long, key=lambda wait: wait.start)
+
+
+def with_clear(data: pl.DataFrame, control: pl.DataFrame) -> pl.DataFrame:
+    """Add to each message when its clear-to-send left the receiver and reached the sender.
+
+    Columns clear_sent, clear_at, clear_queued (null where there was none) and handshake (whether the
+    queue pair uses them at all). The n-th clear-to-send belongs to the n-th message where there are as
+    many; else the last one that came before the message, and after the message before.
+    """
+    by_edge = control.select("edge", "src", "dst").unique()
+    of_peer = data.select("edge", "peer_edge").unique().join(
+        by_edge.select(peer_edge="edge"), on="peer_edge", how="semi"
+    )  # fmt: skip
+    pairs = (
+        data.select("edge", "src", "dst").unique().join(of_peer, on="edge", how="anti")
+        .join(by_edge.select(src="dst", dst="src", peer_edge="edge"), on=["src", "dst"])
+        .select("edge", "peer_edge")
+    )  # fmt: skip
+    partner = pl.concat([of_peer, pairs]).unique("edge")
+    clears = control.select(
+        "edge", "k", clear_sent="start", clear_at="arrived", clear_queued="queued_ns"
+    )
+    counts = clears.group_by("edge").len().select(peer_edge="edge", clears="len")
+    own = data.group_by("edge").len().select("edge", own="len")
+    partner = partner.join(counts, on="peer_edge").join(own, on="edge")
+    as_many = partner.filter(pl.col("clears") == pl.col("own"))
+    other = partner.filter(pl.col("clears") != pl.col("own"))
+    nth = pl.int_range(pl.len()).over("edge", order_by="start")
+    data = data.with_columns(nth=nth, handshake=pl.col("edge").is_in(partner["edge"].to_list()))
+    numbered = clears.with_columns(nth=pl.int_range(pl.len()).over("edge", order_by="clear_sent"))
+    first = numbered.join(as_many.select("edge", to="peer_edge"), left_on="edge", right_on="to")
+    matched = [first.select(edge="edge_right", nth="nth", **_CLEAR)] if len(first) else []
+    if len(other):
+        matched.append(_latest(data, clears, other))
+    if not matched:
+        empty = {name: pl.lit(None, dtype=pl.Int64) for name in _CLEAR}
+        return data.with_columns(**empty).drop("nth")
+    return data.join(pl.concat(matched), on=["edge", "nth"], how="left").drop("nth")
+
+
+_CLEAR: Final = {name: pl.col(name) for name in ("clear_sent", "clear_at", "clear_queued")}
+
+
+def _latest(data: pl.DataFrame, clears: pl.DataFrame, partner: pl.DataFrame) -> pl.DataFrame:
+    """For each message the last clear-to-send before it, unless an earlier message had it."""
+    some = data.join(partner.select("edge", to="peer_edge"), on="edge").sort("start")
+    joined = some.select("to", "edge", "nth", "start").join_asof(
+        clears.select(to="edge", **_CLEAR).sort("clear_at"),
+        left_on="start", right_on="clear_at", by="to",
+    )  # fmt: skip
+    again = pl.col("clear_at") == pl.col("clear_at").shift(1).over("edge", order_by="nth")
+    nothing = pl.lit(None, dtype=pl.Int64)
+    return joined.select(
+        "edge", pl.col("nth"),
+        *(pl.when(again).then(nothing).otherwise(name).alias(name) for name in _CLEAR),
+    )  # fmt: skip
+
+
+class Speeds:
+    """How long a message would take alone on its host's link."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        sent = traffic.messages
+        self._known = traffic.speeds
+        wire = (pl.col("bytes") + FRAMING * pl.col("packets")) * 8e9
+        took = pl.col("end") - pl.col("start")
+        rates = sent.filter((took > 0) & (pl.col("packets") > 4)).select(rate=wire / took)["rate"]
+        usual = rates.quantile(FALLBACK)
+        self._usual = float(usual) if usual is not None else 0.0
+        self._sent: dict[str, tuple[Any, Any, Any]] = {}
+        for (host,), rows in sent.group_by("src"):
+            ordered = rows.sort("start")
+            total = (ordered["bytes"] + FRAMING * ordered["packets"].cast(pl.Int64)).to_numpy()
+            self._sent[str(host)] = (
+                ordered["start"].to_numpy(), ordered["end"].to_numpy(), total,
+            )  # fmt: skip
+
+    def ideal_ns(self, host: str, start: int, end: int) -> float:
+        """Time the link needs for what the host sent between start and end, packet gaps left out."""
+        speed = self._known.get(host, 0) or self._usual
+        if not speed or host not in self._sent:
+            return float(end - start)
+        starts, ends, sizes = self._sent[host]
+        to = int(np.searchsorted(starts, end, "right"))
+        begin, stop = starts[:to], ends[:to]
+        inside = np.minimum(stop, end) - np.maximum(begin, start)
+        at = inside >= 0
+        lasts = np.maximum(stop[at] - begin[at], 1)
+        share = np.where(stop[at] > begin[at], inside[at] / lasts, 1.0)
+        return float((sizes[:to][at] * share).sum() * 8e9 / speed)
+
+
+class _Host:
+    """What one host sent and got in an operation, in time."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[int, int]] = []  # end, message
+        self.got: list[tuple[int, int]] = []  # arrival, message
+
+    def last(self, which: str, before: int) -> tuple[int, int]:
+        """Time and number of the last message sent or got up to a time; (-1, -1) none."""
+        rows = self.sent if which == "sent" else self.got
+        at = bisect_right(rows, (before, 1 << 62))
+        return rows[at - 1] if at else (-1, -1)
+
+
+def critical_path(rows: list[dict[str, Any]], speeds: Speeds) -> Path:
+    """The critical path of one operation; ``rows`` are its messages with their clear-to-send."""
+    path = Path(entries=_entries(rows))
+    if not rows:
+        return path
+    hosts: dict[str, _Host] = {}
+    for number, row in enumerate(rows):
+        hosts.setdefault(row["src"], _Host()).sent.append((row["end"], number))
+        hosts.setdefault(row["dst"], _Host()).got.append((row["arrived"], number))
+    for host in hosts.values():
+        host.sent.sort()
+        host.got.sort()
+    begin = min(path.entries.values())
+    at = max(range(len(rows)), key=lambda number: rows[number]["arrived"])
+    seen: set[int] = set()
+    while at >= 0 and at not in seen:
+        seen.add(at)
+        row = rows[at]
+        _moving(path, row, speeds)
+        at = _before(path, row, hosts[row["src"]], begin, at)
+    return path
+
+
+def _entries(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """When each host first showed that it takes part: by data, or by a clear-to-send."""
+    entries: dict[str, int] = {}
+    for row in rows:
+        entries[row["src"]] = min(entries.get(row["src"], row["start"]), row["start"])
+        if row["clear_sent"] is not None:
+            clear = row["clear_sent"]
+            entries[row["dst"]] = min(entries.get(row["dst"], clear), clear)
+    return entries
+
+
+def _moving(path: Path, row: dict[str, Any], speeds: Speeds) -> None:
+    """The time a message was under way: its bytes, and what the network added."""
+    start, end = row["start"], row["end"]
+    ideal = min(round(speeds.ideal_ns(row["src"], start, end)), end - start)
+    own = (row["src"], row["dst"], row["flow"], row["bytes"], "unused")
+    path.waits.append(Wait("transfer", start, start + ideal, *own))
+    slow = end - start - ideal + row["queued_ns"]
+    if slow > 0:
+        path.waits.append(
+            Wait("network", end + row["queued_ns"] - slow, end + row["queued_ns"], *own)
+        )
+
+
+def _before(path: Path, row: dict[str, Any], host: _Host, begin: int, self_: int) -> int:
+    """What the sender of a message waited for; returns the message to go on with, -1 for none."""
+    start = row["start"]
+    sent, by = host.last("sent", start)
+    if by == self_:
+        sent, by = host.last("sent", start - 1)
+    got, of = host.last("got", start)
+    if row["handshake"] and row["clear_at"] is not None and row["clear_at"] <= start:
+        clear, known = row["clear_at"], "seen"
+    else:
+        clear, known = -1, "absent" if row["handshake"] else "unused"
+    own = (row["flow"], row["bytes"])
+    ready = max(sent, got, begin)
+    if max(of, by) < 0:  # nothing came before: the host's own entry counts
+        ready = min(path.entries[row["src"]], start)
+        if ready > begin:
+            path.waits.append(Wait("sender", begin, ready, row["src"], row["dst"], *own, known))
+    if clear > ready:
+        late = clear - row["clear_queued"]
+        if late > ready:
+            path.waits.append(Wait("receiver", ready, late, row["dst"], row["src"], *own, "late"))
+        slow = max(ready, late)
+        if clear > slow:
+            path.waits.append(Wait("network", slow, clear, row["dst"], row["src"], *own, "late"))
+    sending_from = max(ready, clear)
+    if start > sending_from:
+        path.waits.append(Wait("sender", sending_from, start, row["src"], row["dst"], *own, known))
+    return of if got >= sent else by
