@@ -11,6 +11,7 @@ from tests.twin_state import NONE, FlowState, Gap, Recovery, inside
 STRAY = 65536
 READS = range(Operation.READ_RESPONSE_FIRST, Operation.READ_RESPONSE_ONLY + 1)
 TEACHES = (Operation.READ_RESPONSE_FIRST, Operation.READ_RESPONSE_MIDDLE)
+LACKS = Syndrome.NAK << 5 | NakCode.SEQUENCE_ERROR
 TIMES = (Operation.READ_RESPONSE_FIRST, Operation.READ_RESPONSE_ONLY)
 NAMES = {int(code): code.name.lower() for code in NakCode if code}
 
@@ -21,7 +22,11 @@ def response(tap: Tap, carrier: FlowState, packet: Packet, frame: int) -> None:
         pair(tap.flows.values(), carrier, packet.psn)
         if carrier.peer is not None:
             carrier.reads, carrier.peer.reads = [], []
+            _doubt(carrier.peer, carrier)
+            _doubt(carrier, carrier.peer)
     flow = carrier.peer
+    if flow is None and (packet.opcode & 31, packet.syndrome) == (Operation.ACKNOWLEDGE, LACKS):
+        carrier.unjudged = True
     if flow is None or flow.nxt is None:
         return
     a, ts, operation = flow.unwrap(packet.psn), packet.ts, packet.opcode & 31
@@ -43,6 +48,15 @@ def response(tap: Tap, carrier: FlowState, packet: Packet, frame: int) -> None:
         _nak(tap, flow, a, ts, frame)
     else:
         _refused(tap, flow, a, ts, frame, code if kind == Syndrome.NAK else NONE)
+
+
+def _doubt(flow: FlowState, carrier: FlowState) -> None:
+    """NAKs in ``carrier`` that nobody judged may have asked for any request so far."""
+    if carrier.unjudged and flow.nxt is not None:
+        flow.doubt = flow.nxt
+        for gap in flow.gaps:
+            gap.asked = True
+    carrier.unjudged = False
 
 
 def _sample(tap: Tap, flow: FlowState, a: int, ts: int) -> None:
@@ -98,6 +112,8 @@ def _decide(tap: Tap, flow: FlowState, m: int, frame: int, decides: bool) -> Non
     unsent = before is not None and (
         inside(before.skipped, m) is not None or before.cur <= m < before.top
     )
+    if rec.e < flow.doubt:
+        decides = False
     if decides and m < run.top and not unsent:
         if rec.above is None or m < rec.above[0]:
             rec.decided = ("tail_loss", "downstream")
@@ -166,13 +182,19 @@ def _known(flow: FlowState, e: int, ts: int, frame: int) -> Recovery:
         rec.known, rec.psns = "gap", skipped[1] - e
         rec.ts, rec.frame = skipped[2], skipped[3]
     elif (
-        e >= flow.nxt or e < flow.first or unsent or e in flow.unexplained
-        or (sent_again and flow.seen_since(e, ts - flow.rtt))
+        e >= flow.nxt or e < flow.first or e < flow.doubt or unsent or e in flow.unexplained
+        or (sent_again and flow.seen_since(e, ts - flow.rtt)) or _behind_a_read(flow, e)
     ):  # fmt: skip
         rec.known = "doubt"
     elif e in flow.late:
         rec.known = "late"
     return rec
+
+
+def _behind_a_read(flow: FlowState, e: int) -> bool:
+    """The last run sent e again, and before it a READ whose responses may hold up the NAK."""
+    run, read = flow.run, flow.read_of(e - 1)
+    return run is not None and read is not None and run.start <= read.p < e < run.cur
 
 
 def _rnr(tap: Tap, flow: FlowState, e: int, ts: int, frame: int, code: int) -> None:

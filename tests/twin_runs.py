@@ -113,7 +113,7 @@ def _timeout(flow: FlowState, sight: Sight, silence: int) -> Recovery:
     rec.original, rec.silence = flow.seen_before(sight.packet.psn), silence
     rec.psns = flow.nxt - u
     rec.above = next(((g.lo, g.hi) for g in flow.gaps if g.lo > u and not g.acked), None)
-    rec.asked = flow.asked >= flow.una
+    rec.asked = flow.asked >= u
     rec.before = flow.run
     skipped = flow.run is not None and inside(flow.run.skipped, u) is not None
     if (gap is not None and not gap.acked) or skipped:

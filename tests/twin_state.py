@@ -202,6 +202,7 @@ class FlowState:
         self.asked_reads = False
         self.last_request: int | None = None
         self.peer: FlowState | None = None
+        self.unjudged = False  # it carried a sequence-error NAK while it had no peer
         self.hits: dict[int, int] = {}  # pairing: candidate -> consistent responses
         self.struck: set[int] = set()
         self.provisional: Read | None = None
@@ -217,6 +218,7 @@ class FlowState:
         self.unexplained: list[int] = []  # first sights in unexplained runs
         self.reads: list[Read] = []
         self.asked = self.last_nak = NONE
+        self.doubt = 0  # PSNs below may have been asked for by a NAK that nobody judged
         self.refused = (NONE, NONE)
 
     def begin(self, packet: Packet) -> None:

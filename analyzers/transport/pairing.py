@@ -254,6 +254,19 @@ def attach(state: Sequences, slot: int, peer: int, confidence: float) -> None:
     forget_reads(state.open[slot])
 
 
+@helper
+def doubt(state: Sequences, slot: int, carrier: int) -> None:
+    """Responses of ``carrier`` asked for requests again while nobody knew whose: what is open stays so."""
+    if not state.seq[carrier].unjudged:
+        return
+    state.seq[carrier].unjudged = 0
+    o = state.open[slot]
+    if state.seq[slot].asked:
+        o.doubt = state.seq[slot].nxt
+        for k in range(o.gap_count):
+            o.gaps[k].told = 1
+
+
 @inline
 def forget_reads(o: Record) -> None:
     """What was asked for before the pair was found, or after it parted, cannot be judged."""

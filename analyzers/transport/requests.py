@@ -197,7 +197,7 @@ def begin_counting(f: Flow, psn: int) -> None:
     s.timed_count = 0
     o = f.open
     o.late_head = o.sight_head = 0
-    o.asked_for = o.refused = 0
+    o.asked_for = o.refused = o.doubt = 0
     for k in range(LATE_ORIGINALS):
         o.lates[k].frame = 0
         o.sights[k].frame = 0
@@ -498,7 +498,7 @@ def begin_timeout(f: Flow, p: Request, u: int, n: int, silence: int) -> int:
     r.original_frame = last_sight(f, u, p.frame)
     r.silence_ns = silence
     r.psns = s.nxt - u
-    r.wanted = s.wanted >= s.una
+    r.wanted = s.wanted >= u
     r.gap_lo = r.gap_hi = NO_GAP
     for m in range(o.gap_count):
         g = o.gaps[m]

@@ -182,7 +182,7 @@ def decide_timeout(f: Flow, r: Record, missing: int, frame: int, decides: int) -
     o = f.open
     r.decided = 1
     r.reply_frame = frame
-    if not decides:
+    if not decides or r.e < o.doubt:
         pass
     elif missing < o.top:
         if (
@@ -293,12 +293,16 @@ def what_is_known(f: Flow, e: int, t: int) -> int:
     k = find_skip(f, e)
     if k >= 0:
         return i64(SEEN + o.skips[k].hi - e)
-    if e >= s.nxt or e < s.base or o.cur <= e < o.top:
+    if e >= s.nxt or e < s.base or e < o.doubt or o.cur <= e < o.top:
         return DOUBTFUL
     sight = f.memory.recent[e & (RECENT_PACKETS - 1)]
     known = sight.detail != 0 and sight.key & PSN_MASK == e & PSN_MASK
     if known and o.start <= e < o.cur and s.rtt_ns > 0 and t - sight.ts < s.rtt_ns:
         return DOUBTFUL
+    if o.start < e < o.cur:
+        k = find_span(f, e - 1)
+        if k >= 0 and o.spans[k].p >= o.start:  # the NAK may wait behind the responses of that READ
+            return DOUBTFUL
     if is_among(o.sights, e):
         return DOUBTFUL
     return LATE if is_among(o.lates, e) else SEEN

@@ -65,6 +65,7 @@ SEQ = np.dtype(
         ("known", np.uint8),  # 0 until the first packet
         ("asked", np.uint8),  # 1 once it carried a request: nxt, una, base mean something
         ("ids_vary", np.uint8),  # 1 once a packet differed from it
+        ("unjudged", np.uint8),  # 1: carried a sequence-error NAK while it had no peer
         ("timed_head", np.int16),  # first place in use of ``timed``
         ("timed_count", np.int16),
         ("recovery", np.uint8),  # Recovery
@@ -195,6 +196,7 @@ OPEN = np.dtype(
         # Others.
         ("refused", np.int64),  # PSN of the last NAK other than a sequence error, plus 1; 0 none
         ("asked_for", np.int64),  # e of the last sequence error NAK, plus 1; 0 none
+        ("doubt", np.int64),  # PSNs below may have been asked for by a NAK that nobody judged
         ("span_u", np.int64),  # READ request whose span is provisional
         ("span_hi", np.int64),  # the end it has now
         ("span_bytes", np.int64),

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from analyzers.capture.batch import Batch
 from analyzers.transport.gaps import EVENTS
 from analyzers.transport.marks import Mark
-from analyzers.transport.pairing import enlist, find_peer, flow_of, meet, part, settle_last
+from analyzers.transport.pairing import doubt, enlist, find_peer, flow_of, meet, part, settle_last
 from analyzers.transport.prefetch import AHEAD, prefetch
 from analyzers.transport.psn import unwrap
 from analyzers.transport.reads import close_response_gaps
@@ -60,7 +60,7 @@ from analyzers.transport.sequence_state import (
     Sequences,
     i64,
 )
-from fabric.codes import PSN_MASK, Header, Operation, Service
+from fabric.codes import PSN_MASK, Header, NakCode, Operation, Service, Syndrome
 from fabric.kernel import helper, inline, lean
 
 DONE, RING_FULL, REUSE = (i64(reason) for reason in Reason)
@@ -75,6 +75,7 @@ ROOM = EVENT_ROWS - EVENTS_PER_ROW
 RC, UC, UD, XRC = i64(Service.RC), i64(Service.UC), i64(Service.UD), i64(Service.XRC)
 AETH, RETH = i64(Header.AETH), i64(Header.RETH)
 ACKNOWLEDGE = i64(Operation.ACKNOWLEDGE)
+SEQUENCE_ERROR = i64(Syndrome.NAK << 5 | NakCode.SEQUENCE_ERROR)
 # By the five low bits of the opcode.
 REQUESTS = sum(
     1 << operation
@@ -136,6 +137,11 @@ def _judge_response(
     if f < 0:
         f = find_peer(state, slot, p.psn)
         batch.peer[i] = f
+        if f >= 0:
+            doubt(state, f, slot)
+            doubt(state, slot, f)
+        elif operation == ACKNOWLEDGE and detail - 1 == SEQUENCE_ERROR:
+            s.unjudged = 1
     if f >= 0:
         answer = Response(p.t, p.frame, p.psn, operation, detail - 1, p.payload)
         asked = flow_of(state, f)
