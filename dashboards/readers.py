@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from analyzers.diagnosis.incidents import diagnose
 from analyzers.inventory_tables import inventory_tables
 from analyzers.pipeline import Options, Run, analyze
 from analyzers.tables import NAMES, Tables, tables
@@ -98,6 +99,8 @@ def run(path: Path, progress: Progress | None = None) -> Fixed:
     if seen:
         packet = {name: getattr(seen.tables, name) for name in NAMES}
         given = packet | given
+    if inventory:
+        given["incidents"] = diagnose(counters, inventory.fabric).lazy()
     whole = _judged(tables(given), inventory.fabric if inventory else None)
     return Fixed(str(path), "run", whole, inventory, seen.refused if seen else (), seen)
 

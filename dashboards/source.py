@@ -223,6 +223,10 @@ class Source:
         rows = self.tables.counters.filter(pl.col("device") == device, pl.col("port") == port)
         return metrics.rates(rows).filter(pl.col("ts").is_between(*span)).collect()
 
+    def counter_table(self, device: str, port: str, span: tuple[int, int]) -> pl.DataFrame:
+        """One row per counter of a port: its first and last reading, increase, mean and peak rate."""
+        return metrics.summary(self.readings(device, port, span))
+
     def curve(self, rows: pl.DataFrame, span: tuple[int, int], buckets: int = 600) -> pl.DataFrame:
         """Rows of ts, key, value with gaps, thinned for a picture."""
         return series.thin(series.with_gaps(rows, ["key"]), ["key"], span, buckets)

@@ -13,6 +13,7 @@ from fabric.counters import COUNTERS as CANONICAL
 KEY: Final = ("device", "port", "object", "index", "counter")
 PORT: Final = ("device", "port")
 SECOND_NS: Final = 1_000_000_000
+MILLION: Final = 1_000_000
 
 
 class Metric(NamedTuple):
@@ -39,7 +40,7 @@ METRICS: Final[dict[str, Metric]] = {
             "held by its peer",
             "share",
             "share of the interval in which this port was not allowed to send; worst priority",
-            (("priority", "rx_pause_ns"),),
+            (("priority", "rx_pause_ns"), ("priority", "rx_pause_share")),
             "max",
             1.0,
         ),
@@ -48,7 +49,7 @@ METRICS: Final[dict[str, Metric]] = {
             "holds its peer",
             "share",
             "share of the interval in which this port stopped its peer; worst priority",
-            (("priority", "tx_pause_ns"),),
+            (("priority", "tx_pause_ns"), ("priority", "tx_pause_share")),
             "max",
             1.0,
         ),
@@ -65,7 +66,11 @@ METRICS: Final[dict[str, Metric]] = {
             "ECN marks",
             "packets/s",
             "packets marked here, or received marked at a host",
-            (("queue", "ecn_marked_packets"), ("port", "rx_ce_packets")),
+            (
+                ("queue", "ecn_marked_packets"),
+                ("port", "ecn_marked_packets"),
+                ("port", "rx_ce_packets"),
+            ),
             "max",
         ),
         Metric(
@@ -80,9 +85,9 @@ METRICS: Final[dict[str, Metric]] = {
             "errors",
             "receive errors",
             "packets/s",
-            "packets received with a bad checksum",
-            (("port", "rx_crc_errors"),),
-            "sum",
+            "packets received that were not usable: bad checksum, bad symbols, beyond FEC",
+            (("port", "rx_crc_errors"), ("port", "rx_errors"), ("port", "fec_uncorrected")),
+            "max",
         ),
         Metric(
             "use",
@@ -134,6 +139,29 @@ def rates(counters: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
+def summary(read: pl.DataFrame) -> pl.DataFrame:
+    """One row per counter of :func:`rates`: first, last, grown, mean and peak rate, readings.
+
+    ``grown`` and ``mean`` are null for gauges and peaks; ``grown`` leaves out resets.
+    """
+    counts = pl.col("counter").is_in([c.name for c in CANONICAL.values() if c.kind == "cumulative"])
+    grown = (pl.col("rate") * pl.col("interval_ns") / SECOND_NS).sum()
+    measured = pl.col("interval_ns").filter(pl.col("rate").is_not_null()).sum()
+    return (
+        read.sort("ts")
+        .group_by("object", "index", "counter", maintain_order=True)
+        .agg(
+            first=pl.col("value").first(),
+            last=pl.col("value").last(),
+            grown=pl.when(counts.first()).then(grown.round(0).cast(pl.Int64)),
+            mean=pl.when(counts.first() & (measured > 0)).then(grown * SECOND_NS / measured),
+            peak=pl.col("rate").max(),
+            readings=pl.len(),
+        )
+        .sort("object", "index", "counter")
+    )
+
+
 def port_metric(
     counters: pl.LazyFrame, metric: Metric, speeds: pl.DataFrame | None = None
 ) -> pl.DataFrame:
@@ -146,10 +174,15 @@ def port_metric(
         (pl.col("object") == of) & (pl.col("counter") == name) for of, name in metric.sources
     )
     read = rates(counters.filter(wanted)).filter(pl.col("rate").is_not_null())
+    read = read.with_columns(
+        rate=pl.when(pl.col("counter").str.ends_with("_pause_ns"))
+        .then(pl.col("rate") / SECOND_NS)
+        .when(pl.col("counter").str.ends_with("_pause_share"))
+        .then(pl.col("rate") / MILLION)  # the unit of the counter is 1e-6
+        .otherwise("rate")
+    )
     folded = pl.col("rate").sum() if metric.fold == "sum" else pl.col("rate").max()
     rows = read.group_by("ts", *PORT).agg(value=folded).collect()
-    if metric.key in ("pause", "holds"):
-        rows = rows.with_columns(pl.col("value") / SECOND_NS)
     if metric.key == "use":
         rows = _share_of_speed(rows, counters, speeds)
     return rows.sort(*PORT, "ts")

@@ -8,7 +8,12 @@ import dash_cytoscape as cyto
 from dashboards.figures.layout import Edge, Map
 from dashboards.report import words
 
-SHAPES: Final = {"host": "round-rectangle", "hosts": "round-rectangle", "pod": "round-rectangle"}
+SWITCHES: Final = (
+    ("leaf", "#4f7fa8"),
+    ("spine", "#41698c"),
+    ("core", "#345470"),
+    ("switch", "#4f7fa8"),
+)
 GREY, INK, ROOT, HELD = "#98a3ad", "#7d8894", "#c3271b", "#e8762d"
 
 
@@ -40,15 +45,16 @@ def stylesheet() -> list[dict[str, Any]]:
             "text-wrap": "wrap", "border-width": 0, "font-family": "system-ui, sans-serif", "min-zoomed-font-size": 7,
         }},
         shape("host", "round-rectangle", 22, 14, "#7d96ad"),
-        shape("hosts", "round-rectangle", 50, 18, "#7d96ad"),
-        shape("leaf", "rectangle", 40, 22, "#4f7fa8"),
-        shape("spine", "rectangle", 44, 22, "#41698c"),
-        shape("core", "rectangle", 48, 22, "#345470"),
-        shape("switch", "rectangle", 40, 22, "#4f7fa8"),
-        shape("pod", "round-rectangle", 90, 46, "#41698c"),
-        {"selector": "edge", "style": {
-            "width": "data(width)", "line-color": "data(v)", "curve-style": "haystack", "haystack-radius": 0.2,
+        shape("hosts", "round-rectangle", 58, 20, "#6f89a1"),
+        *(shape(role, "rectangle", 66, 24, colour) for role, colour in SWITCHES),
+        shape("pod", "round-rectangle", 130, 60, "#41698c"),
+        {"selector": ", ".join(f".role-{role}" for role in ("hosts", "pod", *dict(SWITCHES))), "style": {
+            "text-valign": "center", "text-margin-y": 0, "color": "#ffffff", "font-size": 12,
         }},
+        {"selector": "edge", "style": {
+            "width": "data(width)", "line-color": "data(v)", "curve-style": "haystack", "haystack-radius": 0,
+        }},
+        {"selector": ".unread", "style": {"line-style": "dashed"}},
         {"selector": ".path", "style": {"line-color": "#8250df", "width": 5, "z-index": 20}},
         {"selector": ".tree", "style": {
             "curve-style": "bezier", "line-color": HELD, "width": 3, "target-arrow-color": HELD,
@@ -65,7 +71,7 @@ def picture(name: Any, parts: list[dict[str, Any]], height: int) -> cyto.Cytosca
     return cyto.Cytoscape(
         id=name, elements=parts, stylesheet=stylesheet(), layout={"name": "preset", "fit": True, "padding": 24},
         style={"width": "100%", "height": f"{height}px"}, minZoom=0.05, maxZoom=4, className="map",
-        boxSelectionEnabled=False, autoungrabify=True, responsive=True, wheelSensitivity=0.3,
+        boxSelectionEnabled=False, autoungrabify=True, responsive=True, wheelSensitivity=1,
     )  # fmt: skip
 
 

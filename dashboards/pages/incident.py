@@ -20,6 +20,7 @@ from dashboards.state import State
 PATH, NAME = "/incident", ""
 Row = dict[str, Any]
 STRIPS = ("pause", "holds", "queue", "ecn", "use")
+BARS = 12  # victims shown at once
 
 
 def layout(desk: Desk, source: Source, state: State) -> Any:
@@ -45,8 +46,10 @@ def _missing(kind: str, name: str, state: State) -> Any:
 def register(app: Dash, desk: Desk) -> None:
     """The strips follow the time range; the review follows what is pressed."""
 
-    @app.callback(Output({"time": "incident"}, "figure"), Input("url", "search"))
-    def strips(search: str | None) -> Any:
+    @app.callback(
+        Output({"time": "incident"}, "figure"), Input("url", "search"), Input("url", "pathname")
+    )
+    def strips(search: str | None, _path: str | None) -> Any:
         source, state = desk.at(search)
         device, port = state.text("device"), state.text("port")
         rows = source.incidents().filter(pl.col("id") == state.text("id")).to_dicts()
@@ -77,8 +80,9 @@ def _incident(desk: Desk, source: Source, state: State, row: Row) -> Any:
             ("Where", where),
             ("Since", words.span(row["start"], row["end"], begin).replace("capture", "record")),
             ("Time", f"{words.clock(row['start'])} UTC"),
-            ("Sure", f"{row['confidence'] * 100:.0f} %"),
-            ("Not seen", "; ".join(row["missing"])),
+            ("Sure", f"{row['confidence'] * 100:.0f} %, from {words.clean(row['tier'])}"),
+            ("Lost", f"{words.duration(row['lost_ns'])} in sum" if row["lost_ns"] else ""),
+            ("Not seen", words.clean("; ".join(row["missing"]))),
             (
                 "Suffers",
                 words.count(len(row["victims"]), "victim") if row["victims"] else "nobody seen",
@@ -88,8 +92,13 @@ def _incident(desk: Desk, source: Source, state: State, row: Row) -> Any:
     left = [
         parts.card("What it is", said),
         parts.card("What now", html.P(words.clean(row["advice"] or "no advice"))),
+        _list_card("How we know", row["evidence"], "The argument, from what was measured."),
+        _list_card("What else it could have been, and why not", row["alternatives"]),
         review.card(desk, source, row),
+        _victims(row, state),
     ]
+    if row["contributors"]:
+        left.append(_list_card("Contributors", row["contributors"], "Who adds to it."))
     right = (
         [_tree_card(source, row), _strips_card(device, port)]
         if device
@@ -100,15 +109,13 @@ def _incident(desk: Desk, source: Source, state: State, row: Row) -> Any:
         [html.Span("incident ", className="severity critical"), html.Code(row["id"]), " · ",
          html.A("Export as HTML", href=state.link("/export/incident", id=row["id"]), download="")],
         html.Div([html.Div(left), html.Div(right)], className="columns"),
-        html.Div([_victims(row), _list_card("Contributors", row["contributors"], "Who adds to it.")], className="halves"),
-        _list_card("What else it could have been, and why not", row["alternatives"], "Causes that were considered."),
-        _evidence(found, state, source),
+        _evidence(found, state, source) if found else None,
     )  # fmt: skip
 
 
 def _place(text: str) -> tuple[str, str]:
     """Device and port of ``device:port:priority`` or ``device:port``."""
-    device, _, rest = text.partition(":")
+    device, _, rest = text.partition(":")  # the port's own name may hold colons
     port, colon, last = rest.rpartition(":")
     return (device, port) if colon and last.lstrip("-").isdigit() else (device, rest)
 
@@ -149,33 +156,32 @@ def _tree_card(source: Source, row: Row) -> Any:
 
 
 def _edge(text: str) -> tuple[str, str] | None:
-    """Devices of ``A:p>B:q`` in any of the spellings ``>``, ``->``, `` > ``."""
-    one, arrow, two = text.replace("->", ">").partition(">")
-    if not arrow:
-        return None
-    return _place(one.strip())[0], _place(two.strip())[0]
+    """Who holds and who is held, of ``held ← holder``; None for anything else."""
+    held, arrow, holder = text.partition(" ← ")
+    return (_place(holder)[0], _place(held)[0]) if arrow else None
 
 
-def _victims(row: Row) -> Any:
+def _victims(row: Row, state: State) -> Any:
     """Who suffers, longest first, as bars where the time is known."""
-    parsed = [_lost(text) for text in row["victims"]]
-    known = sorted(
-        (item for item in parsed if item[1] is not None), key=lambda item: -(item[1] or 0)
-    )
+    known = [(name, lost) for name, lost in map(_lost, row["victims"]) if lost is not None]
     if not known:
         return _list_card("Who suffers", row["victims"], "Victims of this incident.")
-    top = max(lost or 0 for _, lost in known) or 1
+    known.sort(key=lambda item: -item[1])
+    top = known[0][1] or 1
     bars = [
         part
-        for name, lost in known[:30]
-        for part in (html.Div(words.clean(name)),
-                     html.Div(className="bar", style={"width": f"{100 * (lost or 0) / top:.1f}%"}),
+        for name, lost in known
+        for part in (html.Div(parts.to(words.clean(name), _port_link(state, name))),
+                     html.Div(className="bar", style={"width": f"{100 * lost / top:.1f}%"}),
                      html.Div(f"{lost:.3g} ms", className="num"))
     ]  # fmt: skip
-    rest = f" The first 30 of {len(known)}." if len(known) > 30 else ""
-    return parts.card(
-        "Who suffers", html.Div(bars, className="bars"), note=f"Time lost by it.{rest}"
+    first, rest = bars[: 3 * BARS], bars[3 * BARS :]
+    more = html.Details(
+        [html.Summary(f"and {len(rest) // 3} more"), html.Div(rest, className="bars")],
+        className="behind",
     )
+    body = [html.Div(first, className="bars"), more if rest else None]
+    return parts.card("Who suffers", *body, note="Time for which each was held because of it.")
 
 
 def _lost(text: str) -> tuple[str, float | None]:
@@ -188,7 +194,7 @@ def _lost(text: str) -> tuple[str, float | None]:
         return text, None
 
 
-def _list_card(title: str, texts: list[str], note: str) -> Any:
+def _list_card(title: str, texts: list[str], note: str = "") -> Any:
     body = (
         html.Ul([html.Li(words.clean(text)) for text in texts])
         if texts
@@ -212,7 +218,7 @@ def _evidence(found: list[Row], state: State, source: Source) -> Any:
         if items
         else parts.empty("Its findings are not kept here.")
     )
-    return parts.card("How we know", body, note="The findings behind it, in the order of time.")
+    return parts.card("Findings behind it", body, note="In the order of time.")
 
 
 # -- one finding -------------------------------------------------------------------------------------

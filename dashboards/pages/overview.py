@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 import polars as pl
-from dash import Dash, Input, Output, html
+from dash import Dash, Input, Output, html, no_update
 from dash import State as Given
 
 from analyzers.views import fleet
@@ -122,6 +122,18 @@ def register(app: Dash, desk: Desk) -> None:
         return _trend(source, state.span(source.known()))
 
     @app.callback(
+        Output("url", "href", allow_duplicate=True),
+        Input("fleet", "clickData"), Given("url", "search"), prevent_initial_call=True,
+    )  # fmt: skip
+    def follow(clicked: dict[str, Any] | None, search: str | None) -> Any:
+        source, state = desk.at(search)
+        row, column = (clicked or {}).get("points", [{}])[0].get("pointNumber", (-1, -1))
+        grid = _grid(source, state)
+        if not 0 <= row < grid.height or not 0 <= column < len(grid["port"][row]):
+            return no_update
+        return state.link("/port", device=grid["device"][row], port=grid["port"][row][column])
+
+    @app.callback(
         Output("ov-fleet", "children"), Output("ov-fleet-table", "children"),
         Output("ov-metric", "children"),
         Input("url", "search"), Input("tick", "n_intervals"), Given("url", "pathname"),
@@ -175,17 +187,13 @@ def _trend(source: Source, span: tuple[int, int]) -> dict[str, Any]:
 
 def _fleet(source: Source, state: State) -> tuple[Any, Any, str]:
     metric = METRICS[state.choice("metric", METRICS, "pause")]
-    values = source.worst(metric.key, state.span(source.known()), state.number("at"))
-    values = _of_role(source, values, state.choice("roles", ROLES, "all"))
-    grid = fleet.grid(values)
+    values, grid = _values(source, state), _grid(source, state)
     if grid.is_empty():
         return (
             parts.empty("No port reports this.", "Choose another metric or time range."),
             None,
             metric.text,
         )
-    if state.choice("order", ("worst", "name"), "worst") == "worst":
-        grid = grid.sort("worst", descending=True, nulls_last=True, maintain_order=True)
     figure = heatmap.heatmap(grid, metric)
     picture = parts.graph("fleet", figure, heatmap.height(grid.height))
     rows = values.sort("value", descending=True, nulls_last=True).head(parts.ROWS_BEHIND)
@@ -201,6 +209,21 @@ def _fleet(source: Source, state: State) -> tuple[Any, Any, str]:
     ]  # fmt: skip
     export = state.link("/export/ports", metric=metric.key, at=state.number("at"))
     return picture, parts.behind(table, columns, export), metric.text
+
+
+def _values(source: Source, state: State) -> pl.DataFrame:
+    """The value of each port that is shown."""
+    metric = state.choice("metric", METRICS, "pause")
+    values = source.worst(metric, state.span(source.known()), state.number("at"))
+    return _of_role(source, values, state.choice("roles", ROLES, "all"))
+
+
+def _grid(source: Source, state: State) -> pl.DataFrame:
+    """The rows of the heatmap in the order in which they are drawn."""
+    grid = fleet.grid(_values(source, state))
+    if state.choice("order", ("worst", "name"), "worst") == "worst":
+        return grid.sort("worst", descending=True, nulls_last=True, maintain_order=True)
+    return grid
 
 
 def _of_role(source: Source, values: pl.DataFrame, roles: str) -> pl.DataFrame:

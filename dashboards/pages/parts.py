@@ -63,7 +63,7 @@ def empty(text: str, hint: Child = "") -> html.Div:
 
 def problem(text: str) -> dmc.Alert:
     """Something could not be done; one line."""
-    return dmc.Alert(words.clean(text), color="red", title="This cannot be shown", role="alert")
+    return dmc.Alert(words.clean(text), color="red", title="This cannot be shown")
 
 
 def graph(

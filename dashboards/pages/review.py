@@ -19,7 +19,7 @@ def card(desk: Desk, source: Source, row: dict[str, Any]) -> Any:
     """The state of an incident and the buttons that change it."""
     return parts.card("Review", html.Div(_body(desk, source, row["id"]), id="review"),
                       dmc.Textarea(id="review-note", placeholder="A note for whoever looks next", size="xs",
-                                   autosize=True, minRows=1, maxRows=6, maxLength=LONGEST_NOTE, mt=8,
+                                   autosize=True, minRows=1, maxRows=6, mt=8,
                                    **{"aria-label": "note"}),
                       dmc.Group([_button("acknowledge", "Acknowledge", "filled"), _button("note", "Add note"),
                                  _button("close", "Close"), _button("reopen", "Open again")], gap=6, mt=8))  # fmt: skip
