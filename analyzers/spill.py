@@ -43,8 +43,11 @@ class Spill:
         self._waiting_bytes = 0
         self._written: list[Path] = []
 
-    def append(self, frame: pl.DataFrame) -> None:
-        """Add the rows of ``frame``; ValueError when its schema is not the table's."""
+    def append(self, frame: pl.DataFrame, *, borrowed: bool = False) -> None:
+        """Add the rows of ``frame``; ValueError when its schema is not the table's.
+
+        ``borrowed`` rows, whose memory will be used for others, are written at once.
+        """
         if frame.schema != self._schema:
             wrong = set(frame.schema.items()) ^ set(self._schema.items())
             raise ValueError(f"{self.table.name}: columns differ: {sorted(map(str, wrong))}")
@@ -53,7 +56,7 @@ class Spill:
         self.rows += frame.height
         self._waiting.append(frame)
         self._waiting_bytes += int(frame.estimated_size())
-        if self._waiting_bytes >= self._part_bytes:
+        if borrowed or self._waiting_bytes >= self._part_bytes:
             self.flush()
 
     def flush(self) -> None:

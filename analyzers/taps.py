@@ -26,13 +26,12 @@ from analyzers.packets import packets
 from analyzers.pauses import Link, bin_width, pauses
 from analyzers.silences import silences
 from analyzers.spill import Part, Spill
-from analyzers.transport.flows import Flows, Limits
+from analyzers.transport.flows import Emit, Flows, Limits
 from analyzers.transport.rows import Points
 from analyzers.transport.windows import peak_rate_bps
 from fabric.schema import POINTS, TABLES, TRAFFIC
 
 Progress = Callable[[int, int], None]
-Emit = Callable[[str, pl.DataFrame], None]  # name of a table, rows for it
 
 DECLARED = {table.name.lower(): table for table in TABLES}
 # Nominal speeds of Ethernet ports: IEEE 802.3, its amendments bz (2.5, 5) and df (800, 1600).
@@ -76,7 +75,7 @@ def list_packets(work: Work) -> Iterator[tuple[int, pl.DataFrame]]:
     """
     found: list[pl.DataFrame] = []
 
-    def keep(name: str, frame: pl.DataFrame) -> None:
+    def keep(name: str, frame: pl.DataFrame, /, *, borrowed: bool = False) -> None:  # noqa: ARG001
         if name == "packets":
             found.append(frame)
 
@@ -111,11 +110,11 @@ class _Reading:
         self.breaches = Breaches(self.points, self.emit)
         self.icrc = np.empty(work.batch_rows, np.int8) if work.icrc else None
 
-    def _spill(self, name: str, frame: pl.DataFrame) -> None:
+    def _spill(self, name: str, frame: pl.DataFrame, /, *, borrowed: bool = False) -> None:
         """Add rows to a table."""
         if name not in self.spills:
             self.spills[name] = Spill(self.work.folder, DECLARED[name])
-        self.spills[name].append(frame)
+        self.spills[name].append(frame, borrowed=borrowed)
 
     def run(self) -> Rows:
         """All windows, then what can only be said at the end."""

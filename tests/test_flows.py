@@ -30,7 +30,12 @@ def run(packets: list[Packet], limits: Limits = PLENTY, rows: int = 500) -> tupl
     points = Points("tap")
     points.add("")
     points.add("two")
-    flows = Flows(7, points, lambda name, frame: found.setdefault(name, []).append(frame), limits)
+    flows = Flows(
+        7,
+        points,
+        lambda name, frame, borrowed=False: found.setdefault(name, []).append(frame),
+        limits,
+    )
     flows.set_interfaces(2)
     batch = make_batch(rows)
     for at in range(0, len(packets), rows):
@@ -125,7 +130,7 @@ def test_random_queue_pairs_keep_memory_flat() -> None:
     limits = Limits(first_slots=256, most_flows=256)
     points = Points("tap")
     points.add("")
-    flows = Flows(0, points, lambda _name, _frame: None, limits)
+    flows = Flows(0, points, lambda _name, _frame, borrowed=False: None, limits)
     flows.set_interfaces(1)
     rng = np.random.default_rng(4)
     batch = make_batch(4000)
@@ -190,7 +195,7 @@ def test_the_rows_of_a_packet_know_its_flow() -> None:
     def keep(batch: Batch, lo: int, hi: int, numbers: Any) -> None:
         kept.extend(zip(batch.frame[lo:hi].tolist(), numbers.tolist(), strict=True))
 
-    flows = Flows(1, points, lambda _name, _frame: None, Limits(), keep)
+    flows = Flows(1, points, lambda _name, _frame, borrowed=False: None, Limits(), keep)
     flows.set_interfaces(1)
     packets = lives([1000, 1001, 9_000_000, 9_000_001])
     packets.insert(1, packet(headers=0, kind=3, frame=9))

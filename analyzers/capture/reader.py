@@ -26,7 +26,7 @@ from analyzers.capture.index import Stop
 from analyzers.capture.pcapng import Interface, Sections
 from analyzers.capture.streams import Opener, Stream, open_stream, path_bytes, shown
 
-WINDOW_BYTES: Final = 1 << 19  # stays in the second-level cache together with its batch
+WINDOW_BYTES: Final = 1 << 20  # larger ones leave the caches, smaller ones cost calls of kernels
 SLACK_BYTES: Final = 64  # behind the window, so that a wide load at its end stays inside the buffer
 
 REASONS: Final = {

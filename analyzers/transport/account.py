@@ -53,6 +53,7 @@ from analyzers.transport.windows import (
     count_at_host,
     count_in_train,
     rtt_bin,
+    rtt_quantile,
     turn_flow_bin,
 )
 from fabric.codes import CNP_OPCODE, Ecn, FrameKind, Header, Operation, Service, Wrap
@@ -450,6 +451,9 @@ def close_accounts(slots: NDArray[np.int32], peers: NDArray[np.int32], ledger: L
                 a, t, ledger, ledger.endpoints[u64(ledger.pairs[u64(a.pair)].source)].iface
             )
         close_flow_bin(a, t, ledger.settings, ledger.rings)
+        if t.rtt_count > 0:
+            t.rtt_p50 = rtt_quantile(ledger.rtt[slot], 0.5, t)
+            t.rtt_p99 = rtt_quantile(ledger.rtt[slot], 0.99, t)
         while a.parked > 0:
             write_fragment(ledger, slot, 0)
         while a.reads > 0:

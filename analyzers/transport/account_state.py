@@ -30,14 +30,14 @@ TRAIN_PACKETS = 16  # shortest packet train that tells a link's speed
 TRAIN_STEPS = 64  # steps per octave in which rates of trains are counted: 1.1 % each
 TRAIN_LEAST_OCTAVE = 20  # from 2^20 bit/s
 TRAIN_BINS = 24 * TRAIN_STEPS  # up to 2^44 bit/s
-RING_ROWS = 8192
+RING_ROWS = 1 << 15  # as many as make a part of a table on the disk
 ROOM = 256  # free rows that a ring must have for the next sixteen packets: none writes over ten
 NEVER = np.iinfo(np.int64).min
 
 LINE = 64  # bytes of a cache line
 
 
-def whole_lines(fields: Sequence[tuple[str, DTypeLike]]) -> np.dtype[np.void]:
+def whole_lines(fields: Sequence[tuple[Any, ...]]) -> np.dtype[np.void]:
     """A record of these fields in C's layout, as long as some whole cache lines."""
     packed = np.dtype(list(fields), align=True)
     names = packed.names or ()
@@ -128,6 +128,8 @@ TOTALS = whole_lines(
         ("cnp_since_mark", np.int64),  # NEVER: none, as in the two below
         ("cnp_since_cnp", np.int64),
         ("cnp_since_nak", np.int64),
+        ("rtt_p50", np.float64),  # ns; written when the flow ends
+        ("rtt_p99", np.float64),
     ]
 )
 """What is touched where there is a round trip, a mark, a CNP, a copy, or a bin ends."""

@@ -11,7 +11,7 @@ no row.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
@@ -57,7 +57,16 @@ FIRST_SLOTS = 8192  # untouched ones take no memory, and growing copies all that
 GROWTH = 4
 FREED_SHARE = 16  # of the slots, at least one in so many is freed by an eviction
 
-Emit = Callable[[str, pl.DataFrame], None]
+
+class Emit(Protocol):
+    """Takes a table's name in lower case and its next rows.
+
+    Rows that are ``borrowed`` are overwritten after the call.
+    """
+
+    def __call__(self, name: str, frame: pl.DataFrame, /, *, borrowed: bool = ...) -> None: ...  # noqa: D102
+
+
 Keep = Callable[[Batch, int, int, NDArray[np.int64]], None]
 
 
@@ -85,7 +94,7 @@ class Flows:
     points
         Names of the points; grows as interfaces are described.
     emit
-        Takes a table's name in lower case and its next rows.
+        Takes finished rows.
     keep
         Takes each span of rows that is done, with the numbers of their flows (-1 none).
     """
@@ -118,7 +127,6 @@ class Flows:
             np.zeros(ENDED_ROWS, ACCOUNT),
             np.zeros(ENDED_ROWS, TOTALS),
             np.zeros(ENDED_ROWS, SEQ),
-            np.zeros((ENDED_ROWS, 2)),
         )
         self._ended_rows = 0
         self._words = self._as_words()
@@ -297,16 +305,9 @@ class Flows:
         for records, kept in zip(
             (self.book.flows, self.ledger.flows, self.ledger.totals, self.state.seq),
             self._ended,
-            strict=False,
+            strict=True,
         ):
             records.take(slots, out=kept[span], mode="clip")
-        sampled = self.ledger.totals["rtt_count"][slots] > 0
-        self._ended.rtt[span] = np.nan
-        if sampled.any():
-            counts = self.ledger.rtt[slots[sampled]]
-            self._ended.rtt[span.start + np.flatnonzero(sampled)] = rows.rtt_quantiles(
-                counts, (0.5, 0.99)
-            )
 
     def _peers(self, slots: NDArray[np.int32]) -> NDArray[np.int32]:
         """Slots of the paired flows; -1 where there is none any more, or nothing to tell it."""
@@ -364,7 +365,8 @@ class Flows:
         for which in Fill:
             count = int(rings.fill[which])
             if count > above:
-                self._emit(which.name.lower(), dress[which](count))
+                frame = dress[which](count)
+                self._emit(which.name.lower(), frame, borrowed=rows.borrowed(count))
                 rings.fill[which] = 0
 
 

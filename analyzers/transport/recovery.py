@@ -292,7 +292,12 @@ def may_turn(r: Record) -> bool:
 
 @helper
 def settle_due(f: Flow, t: int) -> None:
-    """Decide what is due before a packet of time t is judged."""
+    """Decide what is due before a packet of time t is judged.
+
+    ``slow`` tells what was open when the packet came: mostly nothing, and then nothing is read.
+    """
+    if not f.seq.slow & (SLOW_GAPS | SLOW_RECOVERY):
+        return
     if f.open.gap_count:
         settle_due_gaps(f, t)
     limit = long_ns(f.seq)

@@ -28,6 +28,10 @@ from analyzers.transport.recovery import (
     OPEN,
     RECEIVER,
     RNR,
+    SLOW_GAPS,
+    SLOW_PROVISIONAL,
+    SLOW_RECOVERY,
+    SLOW_RUN,
     SPURIOUS,
     STAYING,
     TIMEOUT,
@@ -143,7 +147,7 @@ def acknowledge(f: Flow, x: int, named: int, t: int, frame: int) -> int:
     if x > s.nxt:
         missed_by_tap(f, x, t, frame)
     if x > s.una:
-        if f.open.gap_count:
+        if s.slow & SLOW_GAPS:  # one that opened just now holds only what is acknowledged
             acknowledge_gaps(f, x, t, frame)
         s.acked_bytes = acked_bytes(f, x)
         s.una = x
@@ -165,6 +169,8 @@ def acked_bytes(f: Flow, x: int) -> int:
 @helper
 def progress(f: Flow, x: int, missing: int, t: int, frame: int, decides: int) -> None:
     """Everything below x arrived, ``missing`` did not yet: what that means for what is open."""
+    if not f.seq.slow & (SLOW_RECOVERY | SLOW_RUN):
+        return
     o = f.open
     r = f.open.recoveries[0]
     if r.kind != NOBODY and r.phase == WAITING and r.e < x and not r.acked:
@@ -204,10 +210,9 @@ def decide_timeout(f: Flow, r: Record, missing: int, frame: int, decides: int) -
 def answer_read(f: Flow, p: Response, q: int) -> tuple[int, int]:
     """A READ response."""
     s = f.seq
-    o = f.open
     if p.operation <= RESPONSE_MIDDLE and p.payload > s.pmtu:
         learn_pmtu(s, p.payload)
-    if o.provisional:
+    if s.slow & SLOW_PROVISIONAL:
         stretch_span(f, q)
     k = find_span(f, q)
     x = q

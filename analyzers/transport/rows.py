@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from analyzers.addresses import address, addresses
 from analyzers.capture.batch import NO_PRIORITY
 from analyzers.frames import schema
-from analyzers.transport.account_state import NEVER, RTT_BINS, Cause, Records
+from analyzers.transport.account_state import NEVER, RING_ROWS, Cause, Records
 from analyzers.transport.verdicts import Recovery
-from analyzers.transport.windows import rtt_bin_middle
 from fabric.codes import PSN_MASK
 from fabric.schema import (
     CNPS,
@@ -22,8 +21,6 @@ from fabric.schema import (
     PAUSE_FRAMES,
     Table,
 )
-
-MIDDLES = np.array([rtt_bin_middle(number) for number in range(RTT_BINS)])
 
 
 class Points:
@@ -59,8 +56,18 @@ def columns(records: Records, names: Sequence[str]) -> dict[str, NDArray[Any]]:
 
 
 def taken(ring: Records, count: int) -> dict[str, Any]:
-    """The first rows of a ring as columns of their own: the ring will be used again."""
-    return {name: ring[name][0, :count].copy() for name in ring.dtype.names or ()}
+    """The first rows of a ring as columns: of their own, unless they are borrowed.
+
+    Where nearly all of a ring is taken its rows make a part of a table, which is written at once:
+    copying them first would cost as much as all else that is done to them.
+    """
+    columns = {name: ring[name][0, :count] for name in ring.dtype.names or ()}
+    return columns if borrowed(count) else {name: col.copy() for name, col in columns.items()}
+
+
+def borrowed(count: int) -> bool:
+    """Whether that many rows of a ring are handed out as they lie there, to be used at once."""
+    return count > RING_ROWS // 2
 
 
 def fit(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
@@ -122,18 +129,6 @@ class Ended(NamedTuple):
     accounts: Records  # ACCOUNT
     totals: Records  # TOTALS
     seq: Records  # SEQ
-    rtt: NDArray[np.float64]  # median and 99th percentile, ns; NaN without samples
-
-
-def rtt_quantiles(counts: NDArray[np.uint32], shares: Sequence[float]) -> NDArray[np.float64]:
-    """Quantiles of RTT histograms, shape (flows, shares): the middle of the bin each falls in."""
-    sums = counts.cumsum(axis=1, dtype=np.int64)
-    found = np.full((len(counts), len(shares)), np.nan)
-    some = sums[:, -1] > 0
-    for column, share in enumerate(shares):
-        rank = np.maximum(np.ceil(sums[some, -1] * share), 1).astype(np.int64)
-        found[some, column] = MIDDLES[(sums[some] >= rank[:, None]).argmax(axis=1)]
-    return found
 
 
 def flows(ended: Ended, points: Points, first_flow: int) -> pl.DataFrame:
@@ -141,7 +136,6 @@ def flows(ended: Ended, points: Points, first_flow: int) -> pl.DataFrame:
     who, a, t, seq = ended.flows, ended.accounts, ended.totals, ended.seq
     asked = seq["asked"] > 0
     sampled = t["rtt_count"] > 0
-    least, most = t["rtt_min"], t["rtt_max"]
     recovery = np.array(["" if r == Recovery.UNKNOWN else r.name.lower() for r in Recovery])
     frame = pl.DataFrame(
         {
@@ -168,10 +162,10 @@ def flows(ended: Ended, points: Points, first_flow: int) -> pl.DataFrame:
             "span_psn": np.where(asked, seq["nxt"] - seq["base"], 0),
             "inflight_max_bytes": t["inflight_max"],
             "rtt_samples": t["rtt_count"],
-            "rtt_min_ns": _where(sampled, least),
-            "rtt_p50_ns": _where(sampled, np.clip(ended.rtt[:, 0], least, most)),
-            "rtt_p99_ns": _where(sampled, np.clip(ended.rtt[:, 1], least, most)),
-            "rtt_max_ns": _where(sampled, most),
+            "rtt_min_ns": _where(sampled, t["rtt_min"]),
+            "rtt_p50_ns": _where(sampled, t["rtt_p50"]),
+            "rtt_p99_ns": _where(sampled, t["rtt_p99"]),
+            "rtt_max_ns": _where(sampled, t["rtt_max"]),
             "recovery": recovery[seq["recovery"]],
         }
     )

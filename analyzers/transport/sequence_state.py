@@ -16,6 +16,8 @@ from typing import Any, NamedTuple, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from analyzers.transport.account_state import aligned, whole_lines
+
 Record: TypeAlias = Any  # one row of a structured array: kernels read its fields as attributes
 Records: TypeAlias = NDArray[Any]
 # A constant that kernels hand to helpers: plain integers are types of their own to the compiler,
@@ -50,36 +52,36 @@ IDENTITY = np.dtype(
 )
 """Who a flow is; the flow table fills it before the tracker sees the slot's first packet."""
 
-SEQ = np.dtype(
+SEQ = whole_lines(
     [
+        # What a request touches that is simply the next one.
         ("nxt", np.int64),  # one above the highest request PSN seen
-        ("una", np.int64),  # one above the highest acknowledged
         ("sent_bytes", np.int64),  # payload of the requests that advanced nxt
         ("acked_bytes", np.int64),  # the part of it that was acknowledged
         ("last_request", np.int64),  # time of the last request that was no copy
-        ("rtt_ns", np.int64),  # least round trip of this flow's requests; 0 not measured
-        ("peer", np.int64),  # slot of the flow that carries the responses; -1 none
-        ("pmtu", np.int64),  # bytes; 0 unknown
-        ("slow", np.uint16),  # bits of Slow: what is open and sends each packet to the slow path
+        ("wanted", np.int64),  # highest request PSN that asked for an answer
+        ("peer", np.int32),  # slot of the flow that carries the responses; -1 none
+        ("pmtu", np.int32),  # bytes; 0 unknown
         ("first_id", np.uint16),  # IP identification of the first packet
+        ("slow", np.uint8),  # bits of Slow: what is open and sends each packet to the slow path
         ("known", np.uint8),  # 0 until the first packet
         ("asked", np.uint8),  # 1 once it carried a request: nxt, una, base mean something
         ("ids_vary", np.uint8),  # 1 once a packet differed from it
         ("unjudged", np.uint8),  # 1: carried a sequence-error NAK while it had no peer
-        ("timed_head", np.int16),  # first place in use of ``timed``
-        ("timed_count", np.int16),
+        ("timed_head", np.int8),  # first place in use of ``timed``
+        ("timed_count", np.int8),
         ("recovery", np.uint8),  # Recovery
         ("read", np.uint8),  # 1 once it carried a READ request
-        ("wanted", np.int64),  # highest request PSN that asked for an answer
-        # Up to here one and a half cache lines; the rest is touched rarely.
+        ("iface", np.uint16),
+        ("peer_iface", np.uint16),
+        # Up to here one cache line; from here on what responses touch too, and the rest.
+        ("una", np.int64),  # one above the highest acknowledged
+        ("rtt_ns", np.int64),  # least round trip of this flow's requests; 0 not measured
         ("base", np.int64),  # the first request PSN seen
         ("serial", np.int64),
         ("peer_serial", np.int64),  # of the flow last paired with, kept when that goes; 0 none
         ("pair_confidence", np.float32),  # 0 where never paired
-        ("iface", np.uint16),
-        ("peer_iface", np.uint16),
-    ],
-    align=True,
+    ]
 )
 
 RECENT = np.dtype(
@@ -102,13 +104,12 @@ RECENT = np.dtype(
 TIMED = np.dtype([("psn", np.int64), ("ts", np.int64)], align=True)
 """A request whose answer is timed."""
 
-MEMORY = np.dtype(
+MEMORY = whole_lines(
     [
         ("recent", RECENT, (RECENT_PACKETS,)),  # requests, by PSN
         ("answers", RECENT, (RECENT_PACKETS,)),  # responses, by PSN
         ("timed", TIMED, (TIMED_REQUESTS,)),  # a ring
-    ],
-    align=True,
+    ]
 )
 """The packets of a flow that are remembered."""
 
@@ -181,8 +182,13 @@ SPAN = np.dtype(
 LATE = np.dtype([("psn", np.int64), ("frame", np.int64)], align=True)
 """A late original, or another first sight of a PSN; frame 0: none."""
 
-OPEN = np.dtype(
+OPEN = whole_lines(
     [
+        # What a READ response touches.
+        ("span_head", np.int64),  # place of ``spans`` that is written next
+        ("span_count", np.int64),
+        ("response_gap_count", np.int64),
+        ("spans", SPAN, (REMEMBERED_READS,)),  # a ring
         # The last run.
         ("start", np.int64),
         ("cur", np.int64),
@@ -209,21 +215,16 @@ OPEN = np.dtype(
         ("provisional", np.int64),
         ("gap_count", np.int64),
         ("skip_count", np.int64),
-        ("response_gap_count", np.int64),
         ("late_head", np.int64),  # place of ``lates`` that is written next
         ("sight_head", np.int64),
-        ("span_head", np.int64),  # place of ``spans`` that is written next
-        ("span_count", np.int64),
         ("recoveries", RECOVERY, (2,)),  # the open one, the one beside it
         ("gaps", GAP, (OPEN_GAPS,)),  # by rising PSN
         ("skips", GAP, (SKIPPED_RANGES,)),  # by age
         ("response_gaps", GAP, (RESPONSE_GAPS,)),  # by age
-        ("spans", SPAN, (REMEMBERED_READS,)),  # a ring
         ("lates", LATE, (LATE_ORIGINALS,)),  # a ring
         ("sights", LATE, (LATE_ORIGINALS,)),  # a ring: first sights in unexplained runs
         ("before", GAP, (SKIPPED_RANGES,)),  # skipped by the run before a timeout's
-    ],
-    align=True,
+    ]
 )
 """The questions that are open in a flow."""
 
@@ -374,7 +375,7 @@ PER_SLOT = {"seq": SEQ, "memory": MEMORY, "open": OPEN, "links": LINK}
 
 def make_sequences(slots: int) -> Sequences:
     """Fresh memory for ``slots`` flows."""
-    arrays = {name: np.zeros(slots, dtype) for name, dtype in PER_SLOT.items()}
+    arrays = {name: aligned(slots, dtype) for name, dtype in PER_SLOT.items()}
     pairs = np.zeros(1 << max(4, (2 * slots - 1).bit_length()), PAIR)
     tap = np.zeros(1, TAP)
     return Sequences(

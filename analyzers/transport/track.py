@@ -50,6 +50,7 @@ from analyzers.transport.sequence_state import (
     EVENT_ROWS,
     EVENTS_PER_ROW,
     MEMORY,
+    OPEN,
     RECENT,
     RECENT_PACKETS,
     SEQ,
@@ -68,6 +69,7 @@ NEW, COPY = i64(Mark.NEW), i64(Mark.COPY)
 NO_BYTES = i64(0)
 LINE = 64  # bytes of the cache
 SEQ_BYTES, MEMORY_BYTES, RECENT_BYTES = SEQ.itemsize, MEMORY.itemsize, RECENT.itemsize
+OPEN_BYTES, SPANS_BYTES = OPEN.itemsize, OPEN.fields["start"][1]  # type: ignore[index]
 ANSWERS_AT = MEMORY.fields["answers"][1]  # type: ignore[index]  # a structured type has fields
 TIMED_AT = MEMORY.fields["timed"][1]  # type: ignore[index]
 MASK = RECENT_PACKETS - 1
@@ -82,6 +84,9 @@ REQUESTS = sum(
     for operation in Operation
     if operation <= Operation.READ_REQUEST
     or (operation > Operation.ATOMIC_ACKNOWLEDGE and operation != Operation.RESYNC)
+)
+READ_RESPONSES = sum(
+    1 << n for n in range(Operation.READ_RESPONSE_FIRST, Operation.READ_RESPONSE_ONLY + 1)
 )
 RESPONSES = sum(
     1 << n for n in range(Operation.READ_RESPONSE_FIRST, Operation.ATOMIC_ACKNOWLEDGE + 1)
@@ -177,9 +182,7 @@ def _is_next(s: Record, memory: Record, p: Request, operation: int) -> bool:
 @inline
 def _fetch(batch: Batch, i: int, hi: int, state: Sequences) -> None:
     """Ask for the records of later rows: first the flow, then what its packet will touch."""
-    far = i64(batch.slot[min(i + AHEAD, hi - 1)]) * SEQ_BYTES
-    prefetch(state.seq, far)
-    prefetch(state.seq, far + LINE)
+    prefetch(state.seq, i64(batch.slot[min(i + AHEAD, hi - 1)]) * SEQ_BYTES)
     row = min(i + AHEAD // 2, hi - 1)
     slot = i64(batch.slot[row])
     if slot < 0:
@@ -189,8 +192,11 @@ def _fetch(batch: Batch, i: int, hi: int, state: Sequences) -> None:
         prefetch(state.memory, slot * MEMORY_BYTES + place)
         return
     prefetch(state.memory, slot * MEMORY_BYTES + ANSWERS_AT + place)
-    peer = state.seq[slot].peer
+    peer = i64(state.seq[slot].peer)
     if peer >= 0:
+        if READ_RESPONSES >> (i64(batch.opcode[row]) & 31) & 1:
+            for line in range(0, SPANS_BYTES, LINE):
+                prefetch(state.open, peer * OPEN_BYTES + line)
         prefetch(state.seq, peer * SEQ_BYTES)
         prefetch(state.seq, peer * SEQ_BYTES + LINE)
         prefetch(state.memory, peer * MEMORY_BYTES + place)

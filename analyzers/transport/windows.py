@@ -158,13 +158,24 @@ def rtt_bin(ns: int) -> int:
     return i64(min((octave - 2) * 8 + ((ns >> (octave - 3)) & 7), RTT_BINS - 1))
 
 
+@inline
 def rtt_bin_middle(number: int) -> float:
     """Middle of a histogram bin, ns."""
-    if number < 8:
-        return float(number)
-    octave = number // 8 + 2
-    step = 1 << (octave - 3)
-    return (8 + number % 8) * step + (step - 1) / 2
+    step = 1 << max((number >> 3) - 1, 0)
+    steps = 8 + (number & 7) if number >= 8 else number
+    return steps * step + (step - 1) / 2
+
+
+@inline
+def rtt_quantile(counts: NDArray[np.uint32], share: float, t: Record) -> float:
+    """Quantile of a flow's round trips ``counts``: the middle of the bin that it falls in."""
+    rank = max(i64(np.ceil(t.rtt_count * share)), 1)
+    number = rtt_bin(t.rtt_min)
+    seen = i64(counts[u64(number)])
+    while seen < rank and number < RTT_BINS - 1:
+        number += 1
+        seen += counts[u64(number)]
+    return min(max(rtt_bin_middle(number), float(t.rtt_min)), float(t.rtt_max))
 
 
 @inline
