@@ -41,23 +41,26 @@ async def channel(target: Target) -> Any:
     wanted = options(target)
     if target.tls is None:
         return grpc.aio.insecure_channel(target.address, wanted)
-    tls = target.tls
+    secure, more = await credentials(target.address, target.tls, target.timeout_ns / 1e9)
+    return grpc.aio.secure_channel(target.address, secure, wanted + more)
+
+
+async def credentials(
+    address: str, tls: Tls, timeout_s: float
+) -> tuple[Any, list[tuple[str, Any]]]:
+    """Channel credentials and the options that go with them; errors as in :func:`channel`."""
     cert = tls.cert.read_bytes() if tls.cert else None
     key = tls.key.read_bytes() if tls.key else None
     ca = tls.ca.read_bytes() if tls.ca else None
     name = tls.server_name
     if tls.skip_verify:
-        timeout_s = target.timeout_ns / 1e9
         try:
-            ca, shown = await asyncio.wait_for(_shown(target.address, tls), timeout_s)
+            ca, shown = await asyncio.wait_for(_shown(address, tls), timeout_s)
         except TimeoutError as error:
-            raise OSError(f"{target.address}: no TLS answer within {timeout_s:g} s") from error
+            raise OSError(f"{address}: no TLS answer within {timeout_s:g} s") from error
         name = name if name and name in shown else (shown[0] if shown else "")
-    if name:
-        wanted.append(("grpc.ssl_target_name_override", name))
-    return grpc.aio.secure_channel(
-        target.address, grpc.ssl_channel_credentials(ca, key, cert), wanted
-    )
+    more = [("grpc.ssl_target_name_override", name)] if name else []
+    return grpc.ssl_channel_credentials(ca, key, cert), more
 
 
 async def _shown(address: str, tls: Tls) -> tuple[bytes, list[str]]:

@@ -102,7 +102,8 @@ def parse(data: bytes) -> tuple[list[Any], bytes]:
     """
     # latin-1 keeps one character a byte, so that lengths still hold; words are set right below.
     tokens = data.decode("latin-1").split("\r\n")
-    replies, at, end = [], 0, len(tokens) - 1
+    replies: list[Any] = []
+    at, end = 0, len(tokens) - 1
     while at < end:
         try:
             reply, following = _reply(tokens, at, end)
