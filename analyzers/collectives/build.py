@@ -17,7 +17,7 @@ from analyzers.collectives import arithmetic, join
 from analyzers.collectives.job import Job
 from analyzers.collectives.recognise import Group, recognise
 from analyzers.collectives.traffic import Traffic, traffic
-from analyzers.collectives.waits import Path, Speeds, critical_path, with_clear
+from analyzers.collectives.waits import Links, Path, Spans, critical_path, with_clear
 from analyzers.frames import schema
 from analyzers.tables import Tables
 from fabric.schema import CARRIED, COLLECTIVES, STALLS
@@ -51,7 +51,8 @@ def with_collectives(tables: Tables, job: Job | None = None) -> Tables:
     groups = recognise(seen)
     if job is not None:
         groups = [join.told(group, job) for group in groups]
-    rows = _rows(groups, seen, _resent(tables))
+    links = Links(seen, _refused(tables) if groups else None)
+    rows = _rows(groups, seen, links, _resent(tables))
     given["collectives"] = _frame(rows.collectives, COLLECTIVES).lazy()
     given["stalls"] = _frame(rows.stalls, STALLS).lazy()
     carried = pl.concat(rows.carried) if rows.carried else pl.DataFrame(schema=schema(CARRIED))
@@ -71,16 +72,38 @@ def _resent(tables: Tables) -> dict[int, float]:
     return dict(frame.iter_rows())
 
 
-def _rows(groups: list[Group], seen: Traffic, resent: dict[int, float]) -> _Rows:
+def _refused(tables: Tables) -> Spans:
+    """Spans in which receivers were not ready, by source, destination and queue pair."""
+    refusals = (
+        tables.events.filter(pl.col("kind") == "rnr", pl.col("delay_ns") > 0)
+        .join(tables.flows.select("flow", "src", "dst", "qpn"), on="flow")
+        .select("src", "dst", "qpn", "ts", end=pl.col("ts") + pl.col("delay_ns"))
+        .unique(["src", "dst", "qpn", "ts"])
+        .sort("ts")
+        .collect()
+    )
+    spans: Spans = {}
+    for src, dst, qpn, start, end in refusals.iter_rows():
+        known = spans.setdefault((src, dst, qpn), [])
+        if not known or start >= known[-1][1]:  # several taps tell of one refusal
+            known.append((start, end))
+    return spans
+
+
+def _rows(groups: list[Group], seen: Traffic, links: Links, resent: dict[int, float]) -> _Rows:
     rows = _Rows([], [], [])
-    speeds = Speeds(seen)
     parts = [part for group in groups for part in _parts(group)]
     parts.sort(key=lambda part: (part[2]["start"].min(), part[0].members))
     unnamed = {id(group): f"group {n}" for n, group in enumerate(groups)}
     before: dict[int, int] = {}
+    done: dict[int, dict[str, int]] = {}
     for number, (group, at, messages) in enumerate(parts):
         timed = group.kind in TIMED and len(messages) <= MOST_TIMED
-        path = critical_path(messages.to_dicts(), speeds) if timed else Path()
+        earlier = done.get(id(group))
+        path = Path()
+        if timed:
+            path = critical_path(messages.to_dicts(), links, group.algorithm, earlier)
+            done[id(group)] = path.done
         row = _operation(number, group, at, messages, path, resent)
         row["communicator"] = group.name or unnamed[id(group)]
         if id(group) in before:
@@ -96,7 +119,8 @@ def _rows(groups: list[Group], seen: Traffic, resent: dict[int, float]) -> _Rows
 
 def _parts(group: Group) -> Iterator[tuple[Group, int, pl.DataFrame]]:
     clear = with_clear(group.messages, group.control)
-    for (part,), messages in clear.group_by("part", maintain_order=True):
+    nth = pl.int_range(pl.len()).over("edge", "part", order_by="start")
+    for (part,), messages in clear.with_columns(nth=nth).group_by("part", maintain_order=True):
         yield group, int(str(part)), messages
 
 
@@ -119,7 +143,8 @@ def _operation(
     start = min([start, *path.entries.values()])
     algbw, busbw = arithmetic.bandwidths(kind, size, n, end - start)
     late, by = path.blame()
-    if by < max(LATE_SHARE * (end - start), 1):
+    computes = kind == "send_recv" and group.control.is_empty()  # stages of a pipeline do
+    if computes or by < LATE_SHARE * (end - start):
         late = ""
     again = (messages.group_by("flow").agg(pl.col("bytes").sum())).iter_rows()
     return {

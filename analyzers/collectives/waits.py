@@ -20,13 +20,17 @@ from analyzers.collectives.traffic import Traffic
 FRAMING: Final = 82  # bytes around a payload: Ethernet with gap, IPv4, UDP, BTH, ICRC, FCS
 STALL_NS: Final = 10_000  # a shorter wait is the breath of software, not a stall
 STALL_SHARE: Final = 0.05  # of the operation
+DOMINANCE: Final = 2.0  # of the latest host's time over the next one's
 FALLBACK: Final = 0.9  # quantile of the messages' rates that stands in for a link's unknown speed
+
+
+CAUSES: Final = ("sender", "receiver", "network")
 
 
 class Wait(NamedTuple):
     """A piece of the critical path."""
 
-    cause: str  # transfer, sender, receiver, network
+    cause: str  # transfer, sender, receiver, network, earlier (the operation before ended late)
     start: int
     end: int
     late: str
@@ -42,6 +46,19 @@ class Path:
 
     waits: list[Wait] = field(default_factory=list)
     entries: dict[str, int] = field(default_factory=dict)  # host -> when it first took part
+    done: dict[str, int] = field(default_factory=dict)  # host -> when it got its last byte
+    before: dict[str, int] = field(default_factory=dict)  # the same of the operation before
+
+    def own_ns(self, host: str, late_ns: int) -> int:
+        """The part of a late entry that is the host's own: it computed longer than others did.
+
+        What it has from ending the operation before late is not its own.
+        """
+        worked = {h: at - self.before[h] for h, at in self.entries.items() if h in self.before}
+        if host not in worked or len(worked) < 2:
+            return late_ns
+        usual = sorted(worked.values())[(len(worked) - 1) // 2]
+        return min(max(worked[host] - usual, 0), late_ns)
 
     def total(self, cause: str) -> int:
         """Time of one cause, ns."""
@@ -53,7 +70,10 @@ class Path:
         for wait in self.waits:
             if wait.cause in ("sender", "receiver"):
                 late[wait.late] = late.get(wait.late, 0) + wait.end - wait.start
-        return max(late.items(), key=lambda item: (item[1], item[0]), default=("", 0))
+        order = sorted(late.items(), key=lambda item: (-item[1], item[0]))
+        if not order or (len(order) > 1 and order[0][1] < DOMINANCE * order[1][1]):
+            return "", 0  # all were late in turn: nobody stands out
+        return order[0]
 
     def skew_ns(self) -> int:
         """From the median host's entry to the last one's."""
@@ -63,7 +83,7 @@ class Path:
     def stalls(self, took_ns: int) -> list[Wait]:
         """Waits that are worth a word, in time."""
         least = max(STALL_NS, STALL_SHARE * took_ns)
-        long = [w for w in self.waits if w.cause != "transfer" and w.end - w.start >= least]
+        long = [w for w in self.waits if w.cause in CAUSES and w.end - w.start >= least]
         return sorted(long, key=lambda wait: wait.start)
 
 
@@ -123,10 +143,17 @@ def _latest(data: pl.DataFrame, clears: pl.DataFrame, partner: pl.DataFrame) -> 
     )  # fmt: skip
 
 
-class Speeds:
-    """How long a message would take alone on its host's link."""
+Spans = dict[tuple[str, str, int], list[tuple[int, int]]]
 
-    def __init__(self, traffic: Traffic) -> None:
+
+class Links:
+    """How long a message would take alone on its host's link, and when a receiver refused it.
+
+    ``refused`` has the spans lost to receiver-not-ready NAKs by source, destination and queue pair.
+    """
+
+    def __init__(self, traffic: Traffic, refused: Spans | None = None) -> None:
+        self._refused = refused or {}
         sent = traffic.messages
         self._known = traffic.speeds
         wire = (pl.col("bytes") + FRAMING * pl.col("packets")) * 8e9
@@ -141,6 +168,12 @@ class Speeds:
             self._sent[str(host)] = (
                 ordered["start"].to_numpy(), ordered["end"].to_numpy(), total,
             )  # fmt: skip
+
+    def refused_ns(self, row: dict[str, Any]) -> int:
+        """Time of a message that its receiver was not ready for."""
+        spans = self._refused.get((row["src"], row["dst"], row["qpn"]), ())
+        inside = (min(b, row["end"]) - max(a, row["start"]) for a, b in spans)
+        return sum(span for span in inside if span > 0)
 
     def ideal_ns(self, host: str, start: int, end: int) -> float:
         """Time the link needs for what the host sent between start and end, packet gaps left out."""
@@ -163,34 +196,49 @@ class _Host:
     def __init__(self) -> None:
         self.sent: list[tuple[int, int]] = []  # end, message
         self.got: list[tuple[int, int]] = []  # arrival, message
-
-    def last(self, which: str, before: int) -> tuple[int, int]:
-        """Time and number of the last message sent or got up to a time; (-1, -1) none."""
-        rows = self.sent if which == "sent" else self.got
-        at = bisect_right(rows, (before, 1 << 62))
-        return rows[at - 1] if at else (-1, -1)
+        self.got_nth: dict[int, int] = {}  # number in its queue pair -> message, of a ring
 
 
-def critical_path(rows: list[dict[str, Any]], speeds: Speeds) -> Path:
-    """The critical path of one operation; ``rows`` are its messages with their clear-to-send."""
-    path = Path(entries=_entries(rows))
+def _last(rows: list[tuple[int, int]], before: int) -> int:
+    """The last message up to a time; -1 none."""
+    at = bisect_right(rows, (before, 1 << 62))
+    return rows[at - 1][1] if at else -1
+
+
+def critical_path(
+    rows: list[dict[str, Any]], links: Links, algorithm: str = "",
+    before: dict[str, int] | None = None,
+) -> Path:  # fmt: skip
+    """The critical path of one operation; ``rows`` are its messages with their clear-to-send.
+
+    ``before`` says when each host had its last byte of the operation before.
+
+    ``nth`` of a row is its number among those of its queue pair. In a ring the n-th message needs the
+    (n-1)-th that came in; elsewhere the last that came in stands for what was needed.
+    """
+    path = Path(entries=_entries(rows), before=before or {})
+    for row in rows:
+        path.done[row["dst"]] = max(path.done.get(row["dst"], 0), row["arrived"])
     if not rows:
         return path
     hosts: dict[str, _Host] = {}
+    edges = {row["edge"]: row["dst"] for row in rows}
+    ring = algorithm == "ring" and len(set(edges.values())) == len(edges)
     for number, row in enumerate(rows):
         hosts.setdefault(row["src"], _Host()).sent.append((row["end"], number))
-        hosts.setdefault(row["dst"], _Host()).got.append((row["arrived"], number))
+        there = hosts.setdefault(row["dst"], _Host())
+        there.got.append((row["arrived"], number))
+        if ring:
+            there.got_nth[row["nth"]] = number
     for host in hosts.values():
         host.sent.sort()
         host.got.sort()
-    begin = min(path.entries.values())
     at = max(range(len(rows)), key=lambda number: rows[number]["arrived"])
     seen: set[int] = set()
     while at >= 0 and at not in seen:
         seen.add(at)
-        row = rows[at]
-        _moving(path, row, speeds)
-        at = _before(path, row, hosts[row["src"]], begin, at)
+        _moving(path, rows[at], links)
+        at = _before(path, rows, at, hosts[rows[at]["src"]], algorithm)
     return path
 
 
@@ -205,44 +253,75 @@ def _entries(rows: list[dict[str, Any]]) -> dict[str, int]:
     return entries
 
 
-def _moving(path: Path, row: dict[str, Any], speeds: Speeds) -> None:
+def _moving(path: Path, row: dict[str, Any], links: Links) -> None:
     """The time a message was under way: its bytes, and what the network added."""
     start, end = row["start"], row["end"]
-    ideal = min(round(speeds.ideal_ns(row["src"], start, end)), end - start)
+    ideal = min(round(links.ideal_ns(row["src"], start, end)), end - start)
     own = (row["src"], row["dst"], row["flow"], row["bytes"], "unused")
     path.waits.append(Wait("transfer", start, start + ideal, *own))
-    slow = end - start - ideal + row["queued_ns"]
+    refused = min(links.refused_ns(row), end - start - ideal)
+    slow = end - start - ideal - refused + row["queued_ns"]
+    over = end + row["queued_ns"]
+    if refused > 0:
+        late = (row["dst"], row["src"], *own[2:])
+        path.waits.append(Wait("receiver", start + ideal, start + ideal + refused, *late))
     if slow > 0:
-        path.waits.append(
-            Wait("network", end + row["queued_ns"] - slow, end + row["queued_ns"], *own)
-        )
+        path.waits.append(Wait("network", over - slow, over, *own))
 
 
-def _before(path: Path, row: dict[str, Any], host: _Host, begin: int, self_: int) -> int:
+def _needed(rows: list[dict[str, Any]], at: int, host: _Host, algorithm: str) -> tuple[int, int]:
+    """What a message had to wait for: the last of its sender's own, and what came in; -1 nothing."""
+    row = rows[at]
+    start, nth = row["start"], row["nth"]
+    own = _last(host.sent, start)
+    if own == at:
+        own = _last(host.sent, start - 1)
+    if algorithm in ("ring", "direct") and own < 0 and nth == 0:
+        return -1, -1  # the first step of everyone needs nobody
+    before = host.got_nth.get(nth - 1, -1)
+    if before >= 0 and rows[before]["arrived"] <= start:
+        return own, before
+    return own, _last(host.got, start)
+
+
+def _before(path: Path, rows: list[dict[str, Any]], at: int, host: _Host, algorithm: str) -> int:
     """What the sender of a message waited for; returns the message to go on with, -1 for none."""
+    row = rows[at]
     start = row["start"]
-    sent, by = host.last("sent", start)
-    if by == self_:
-        sent, by = host.last("sent", start - 1)
-    got, of = host.last("got", start)
-    if row["handshake"] and row["clear_at"] is not None and row["clear_at"] <= start:
-        clear, known = row["clear_at"], "seen"
-    else:
-        clear, known = -1, "absent" if row["handshake"] else "unused"
-    own = (row["flow"], row["bytes"])
-    ready = max(sent, got, begin)
-    if max(of, by) < 0:  # nothing came before: the host's own entry counts
+    own, got = _needed(rows, at, host, algorithm)
+    sent = -1 if own < 0 else rows[own]["end"]
+    if own >= 0 and rows[own]["arrived"] <= start:
+        sent = rows[own]["arrived"]  # its acknowledgement may have been waited for
+    came = -1 if got < 0 else rows[got]["arrived"]
+    who = (row["src"], row["dst"], row["flow"], row["bytes"])
+    ready = max(sent, came)
+    if max(own, got) < 0:  # nothing came before: when the host itself took part counts
+        begin = min(path.entries.values())
         ready = min(path.entries[row["src"]], start)
         if ready > begin:
-            path.waits.append(Wait("sender", begin, ready, row["src"], row["dst"], *own, known))
-    if clear > ready:
-        late = clear - row["clear_queued"]
-        if late > ready:
-            path.waits.append(Wait("receiver", ready, late, row["dst"], row["src"], *own, "late"))
-        slow = max(ready, late)
-        if clear > slow:
-            path.waits.append(Wait("network", slow, clear, row["dst"], row["src"], *own, "late"))
-    sending_from = max(ready, clear)
-    if start > sending_from:
-        path.waits.append(Wait("sender", sending_from, start, row["src"], row["dst"], *own, known))
-    return of if got >= sent else by
+            clear = "unused" if not row["handshake"] else "seen"
+            own_from = ready - path.own_ns(row["src"], ready - begin)
+            path.waits.append(Wait("earlier", begin, own_from, *who, clear))
+            path.waits.append(Wait("sender", own_from, ready, *who, clear))
+    ready, known = _receiver(path, row, ready)
+    if start > ready:
+        path.waits.append(Wait("sender", ready, start, *who, known))
+    return got if came >= sent else own
+
+
+def _receiver(path: Path, row: dict[str, Any], ready: int) -> tuple[int, str]:
+    """The wait of a ready sender for its clear-to-send; when it was over, and how that was seen."""
+    if not row["handshake"]:
+        return ready, "unused"
+    at = row["clear_at"]
+    if at is None or at > row["start"]:
+        return ready, "absent"
+    if at <= ready:
+        return ready, "seen"
+    sent = min(max(row["clear_sent"], ready), at)
+    who = (row["dst"], row["src"], row["flow"], row["bytes"], "late")
+    path.waits.append(Wait("receiver", ready, sent, *who))
+    slow = min(row["clear_queued"], at - sent)
+    if slow > 0:
+        path.waits.append(Wait("network", at - slow, at, *who))
+    return at, "late"
