@@ -59,6 +59,7 @@ class RecordFault(IntEnum):
     TRUNCATED = 1  # a length runs beyond its message
     VARINT = 2  # a number of more than ten bytes
     TAG = 3  # field number 0, a group, or a wire type that does not exist
+    TABLES = 4  # more different paths or values than there may be
 
 
 class Count(IntEnum):
