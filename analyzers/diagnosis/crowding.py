@@ -16,7 +16,7 @@ collective_hotspot (A25): the same at several switches at once, or queues that s
 uplinks of several switches: the load of one operation, not of one pair.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -47,17 +47,24 @@ class Knobs:
             "many senders that start before a mark can come back.",
         ),
     )
+    lasting_ns: int = field(
+        default=20_000,
+        metadata=because("ns", "Less is the pipe kept full by a window: nobody waits for long."),
+    )
     fan_in: int = field(
         default=3, metadata=because("ports", "Two flows that meet are contention, diagnosis.md A2.")
     )
     feeds: float = field(
         default=0.05, metadata=because("share", "An ingress below that adds nothing to speak of.")
     )
+    apart: int = field(
+        default=0, metadata=because("samples", "Congestion that comes back is no accident.")
+    )
     idle: float = field(
-        default=0.10, metadata=because("share", "A sibling this empty had room for a whole flow.")
+        default=0.05, metadata=because("share", "A sibling this empty carries no flow to speak of.")
     )
     busy: float = field(
-        default=0.35,
+        default=0.2,
         metadata=because("share", "Mean load of a link whose flows congestion control has cut."),
     )
     kept: float = field(
@@ -70,8 +77,12 @@ class Knobs:
         default=20, metadata=because("samples", "Random flows end and others come; these stay.")
     )
     window: int = field(
-        default=10,
+        default=8,
         metadata=because("samples", "Shorter than that chance leaves siblings idle too."),
+    )
+    loaded: float = field(
+        default=0.7,
+        metadata=because("share", "Below that single bursts came and went between the samples."),
     )
     hot_ports: int = field(
         default=3, metadata=because("ports", "Fewer are a collision, not a pattern.")
@@ -95,11 +106,29 @@ def _at_hosts(case: Case, knobs: Knobs) -> list[Cause]:
     for y in np.flatnonzero(~s.host & (s.peer >= 0)):
         if not s.host[s.peer[y]]:
             continue
-        for first, last in runs(e.congested[y], knobs.again):
+        for first, last in runs(e.standing[y] & (np.nan_to_num(e.held[y]) < 0.3), knobs.again):
             cause = _at_host(case, int(y), first, last, knobs)
             if cause:
                 found.append(cause)
-    return found
+    return _one_of_the_blind(case, found)
+
+
+def _one_of_the_blind(case: Case, found: list[Cause]) -> list[Cause]:
+    """Where a device reports no queues, several full ports of it are one guess, not several causes."""
+    s, e = case.signals, case.evidence
+    blind = [c for c in found if not e.sees_queue[c.roots[0]]]
+    kept = [c for c in found if e.sees_queue[c.roots[0]]]
+    for device in {int(s.device[c.roots[0]]) for c in blind}:
+        some = sorted(
+            (c for c in blind if s.device[c.roots[0]] == device), key=lambda c: -c.lost_ns
+        )
+        best = some[0]
+        others = len({c.roots[0] for c in some}) > 1
+        roots = tuple(dict.fromkeys(c.roots[0] for c in some))
+        sure = 0.5 if others else min(best.sure, 0.75)
+        missing = (*best.missing, f"queues of {s.devices[device]}: which port stands")
+        kept.append(replace(best, roots=roots, sure=sure, missing=missing))
+    return kept
 
 
 def _at_host(case: Case, y: int, first: int, last: int, knobs: Knobs) -> Cause | None:
@@ -110,8 +139,15 @@ def _at_host(case: Case, y: int, first: int, last: int, knobs: Knobs) -> Cause |
     blame = float(case.graph.blame(first, last)[y]) if lasting >= knobs.spread_cells else 0.0
     spreads = lasting >= knobs.spread_cells and blame >= case.signals.step_ns
     with np.errstate(invalid="ignore"):
-        deep = bool((e.drain_ns[y, first:last] >= knobs.deep_ns).any()) and int(full.sum()) > 1
-    if not (lasting >= knobs.cells or spreads or deep) or _held_before(case, y, first):
+        over = e.drain_ns[y, first:last] >= knobs.deep_ns
+        stood = e.drain_ns[y, first:last] >= knobs.lasting_ns
+    carried = float(np.nan_to_num(e.sent[y, first:last])[e.standing[y, first:last]].sum())
+    deep = bool(over.any()) and carried >= 1.0
+    lasts = lasting >= knobs.cells and (bool(stood.any()) or not e.sees_queue[y])
+    begun = np.flatnonzero(full | over)
+    if len(begun):
+        first += int(begun[0])
+    if not (lasts or spreads or deep) or _held_before(case, y, first):
         return None
     return _incast(case, y, first, last, blame, knobs)
 
@@ -210,7 +246,7 @@ def _collisions(case: Case, knobs: Knobs) -> list[Cause]:
             continue
         queued = e.standing[y] & ~e.is_held[y]
         episodes = runs(queued, 1)
-        if sum(b - a for a, b in episodes) < 4:
+        if len(runs(queued, knobs.apart)) < 2 or int(queued.sum()) < 3:
             continue
         first, last = episodes[0][0], s.cells
         load = np.nan_to_num(e.sent)
@@ -219,7 +255,9 @@ def _collisions(case: Case, knobs: Knobs) -> list[Cause]:
         mean = float(load[y, first:last].mean())
         room = float(load[siblings, first:last].mean(axis=1).min())
         feeding = _feeding(case, int(y), first, last, knobs)
-        if last - first >= knobs.window and mean >= knobs.busy and room <= knobs.idle:
+        # The less it carried, the emptier a sibling must have been to prove anything.
+        clear = room <= knobs.idle * min(mean / (2 * knobs.busy), 1.0) ** 2
+        if last - first >= knobs.window and mean >= knobs.busy and clear:
             if feeding > 1:
                 found.append(_collision(case, int(y), first, last, (mean, room, feeding)))
             continue
@@ -270,7 +308,12 @@ def _long_queues(case: Case, knobs: Knobs) -> list[tuple[int, int, int]]:
     found = []
     for y in _fabric_ports(case):
         queued = e.standing[y] & ~e.is_held[y]
-        stretches = [run for run in runs(queued) if run[1] - run[0] >= knobs.spread_cells]
+        stretches = [
+            (first, last)
+            for first, last in runs(queued)
+            if last - first >= knobs.spread_cells
+            and float(np.nan_to_num(e.sent[y, first:last]).mean()) >= knobs.loaded
+        ]
         if stretches:
             found.append((int(y), stretches[0][0], stretches[-1][1]))
     return found

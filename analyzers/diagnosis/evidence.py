@@ -84,7 +84,10 @@ class Evidence:
         within = np.zeros_like(frames)
         last = np.full(len(s.ports), -np.inf)
         silent = np.nan_to_num(self.sent, nan=1.0) < SILENT
-        waiting = (np.nan_to_num(self.drain_ns) > 0) | (s.host[:, None] & frames)
+        drain = np.nan_to_num(self.drain_ns)
+        # An idle share is a hold only while something waits: a queue that stands, or one that nothing
+        # leaves. Where no queue is reported the frames have to do.
+        waiting = (drain > STANDING_NS) | (silent & (drain > 0)) | ~self.sees_queue[:, None]
         before = np.zeros(len(s.ports), np.bool_)
         for cell in range(s.cells):
             last = np.where(frames[:, cell], cell, last)

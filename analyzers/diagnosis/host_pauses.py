@@ -37,7 +37,11 @@ class Knobs:
         metadata=because("share", "Pause pressure, diagnosis.md 2.1: 10 % of the time."),
     )
     least_cells: int = field(
-        default=4, metadata=because("samples", "A single burst of holds is no state.")
+        default=2, metadata=because("samples", "One sample may hold a single late XON.")
+    )
+    held_cells: float = field(
+        default=0.6,
+        metadata=because("samples", "Held in all; twice that where holds are inferred only."),
     )
     gap: int = field(
         default=3,
@@ -63,8 +67,11 @@ def find(case: Case, knobs: Knobs = Knobs()) -> list[Cause]:
 def _judge(case: Case, x: int, host: int, first: int, last: int, knobs: Knobs) -> Cause | None:
     e, s = case.evidence, case.signals
     held = np.nan_to_num(e.held[x, first:last])
-    whole = max((b - a for a, b in runs(held >= knobs.whole)), default=0)
-    inner = held[1:-1] if len(held) > 2 else held
+    from_end = max(runs(held >= knobs.whole), key=lambda run: run[1] - run[0], default=(0, 0))
+    whole = from_end[1] - from_end[0]
+    # Of what the storm's longest stretch leaves over, nothing may be a habit of letting go.
+    inner = np.delete(held, np.arange(*from_end))[1:-1]
+    habit = len(inner) >= whole and float(inner.mean()) < 0.9
     duty = float(held.mean())
     sent = (
         float(np.nanmean(e.sent[x, first:last]))
@@ -75,7 +82,7 @@ def _judge(case: Case, x: int, host: int, first: int, last: int, knobs: Knobs) -
         () if e.counted else ("received pause time: the hold is inferred from frames and load",)
     )
     lost = float(held.sum()) * s.step_ns
-    if whole >= knobs.storm_cells and float(inner.mean()) >= 0.9:
+    if whole >= knobs.storm_cells and not habit:
         return Cause(
             "pfc_storm", "port", (host,), first, last,
             sure=min(0.99, 0.8 + 0.04 * whole) - (0 if e.counted else 0.05),
@@ -90,7 +97,8 @@ def _judge(case: Case, x: int, host: int, first: int, last: int, knobs: Knobs) -
             ),
             missing=missing, lost_ns=lost,
         )  # fmt: skip
-    if last - first < knobs.least_cells or duty < knobs.duty:
+    enough = knobs.held_cells if e.counted else 2 * knobs.held_cells
+    if last - first < knobs.least_cells or duty < knobs.duty or held.sum() < enough:
         return None
     if whole >= knobs.storm_cells:
         against = ("pfc_storm", f"held from end to end in {whole} samples, but let go in between")

@@ -57,14 +57,20 @@ def diagnose(counters: pl.DataFrame, fabric: Fabric) -> pl.DataFrame:
 def of_verdicts(verdicts: Sequence[Verdict]) -> pl.DataFrame:
     """The same from verdicts that were reached already."""
     rows = [
-        (RANK.index(cause.cls), -cause.lost_ns, _row(verdict.case, cause))
+        (
+            cause.sure < DECIDED,
+            RANK.index(cause.cls),
+            -cause.lost_ns,
+            cause.roots,
+            _row(verdict.case, cause),
+        )
         for verdict in verdicts
         for cause in verdict.causes
     ]
     if not rows:
         return empty(INCIDENTS)
-    rows.sort(key=lambda row: (row[2]["confidence"] < DECIDED, row[0], row[1], row[2]["roots"]))
-    frame = pl.DataFrame([row for _, _, row in rows], schema=schema(INCIDENTS))
+    rows.sort(key=lambda row: row[:4])
+    frame = pl.DataFrame([row[-1] for row in rows], schema=schema(INCIDENTS))
     nth = pl.int_range(pl.len()).over("id")
     number = pl.when(nth > 0).then(pl.format(".{}", nth + 1)).otherwise(pl.lit(""))
     return frame.with_columns(id=pl.concat_str("id", number))

@@ -18,6 +18,9 @@ CROWDING: Final = frozenset(
     {"incast", "contention", "ecmp_collision", "collective_hotspot", "pfc_backpressure",
      "polarization", "hostile_burst"}
 )  # fmt: skip
+# A setting is wrong on a device, and shows on each of its links.
+SETTINGS: Final = frozenset({"headroom_misconfig", "congestion_drop"})
+TOGETHER_CELLS: Final = 20
 # Holds of that many samples over all ports that no rule explains are worth a question.
 UNEXPLAINED_CELLS: Final = 10
 
@@ -50,13 +53,36 @@ def causes(case: Case) -> list[Cause]:
     kept: list[Cause] = []
     for cause in said:
         above = next((one for one in kept if _explains(case, one, cause)), None)
-        if above is None:
+        same = next((one for one in kept if _again(one, cause)), None)
+        if same is not None:
+            kept[kept.index(same)] = _joined(same, cause)
+        elif above is None:
             kept.append(cause)
         else:
             kept[kept.index(above)] = replace(
                 above, members=tuple(dict.fromkeys((*above.members, *cause.roots)))
             )
     return kept or _unexplained(case)
+
+
+def _again(one: Cause, other: Cause) -> bool:
+    """Whether two causes are one: the same place a moment later, or one setting on several links."""
+    if one.cls != other.cls:
+        return False
+    near = other.first <= one.last + TOGETHER_CELLS and one.first <= other.last + TOGETHER_CELLS
+    return near and (one.roots[:1] == other.roots[:1] or one.cls in SETTINGS)
+
+
+def _joined(one: Cause, other: Cause) -> Cause:
+    return replace(
+        one,
+        roots=tuple(dict.fromkeys((*one.roots, *other.roots))),
+        first=min(one.first, other.first),
+        last=max(one.last, other.last),
+        sure=max(one.sure, other.sure),
+        why=tuple(dict.fromkeys((*one.why, *other.why))),
+        lost_ns=one.lost_ns + other.lost_ns,
+    )
 
 
 def _explains(case: Case, one: Cause, other: Cause) -> bool:
@@ -82,9 +108,19 @@ def _explains(case: Case, one: Cause, other: Cause) -> bool:
     if one.cls in ("lossy_link", "counter_fault"):
         return False
     reach = _reach(case, one)
+    if other.scope == "port" and other.lost_ns < one.lost_ns / 4 and _fed_by(case, other, reach):
+        return True
     if other.cls == "collective_hotspot" and one.cls not in CROWDING:
         return len(set(other.roots) & reach) * 2 > len(other.roots)
     return bool(set(other.roots) & reach)
+
+
+def _fed_by(case: Case, other: Cause, reach: set[int]) -> bool:
+    """Whether a small crowd stands behind ports that ``reach`` held: what they let go arrives there."""
+    s = case.signals
+    here = int(s.device[other.roots[0]])
+    feeding = {int(s.peer[p]) for p in s.on(here) if s.peer[p] >= 0 and not s.host[s.peer[p]]}
+    return bool(feeding & reach)
 
 
 def _reach(case: Case, cause: Cause) -> set[int]:

@@ -19,7 +19,8 @@ import numpy as np
 
 from analyzers.detectors.common import because
 from analyzers.diagnosis.causes import Case, Cause, percent
-from analyzers.diagnosis.evidence import STANDING_NS, runs
+from analyzers.diagnosis.evidence import STANDING_NS, Flags, runs
+from analyzers.diagnosis.signals import Array
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,15 @@ class Knobs:
     slow: float = field(
         default=0.85, metadata=because("share", "Preambles, gaps and phases cost less than that.")
     )
+    steady: float = field(
+        default=0.03,
+        metadata=because(
+            "share", "A rate this even under a standing queue is a clock's, not chance."
+        ),
+    )
+    longer: float = field(
+        default=1.1, metadata=because("share", "Of what was sent; the rest is the sampling clock.")
+    )
     even: float = field(
         default=0.15, metadata=because("share", "Standard deviation of a steady rate to its mean.")
     )
@@ -43,6 +53,9 @@ class Knobs:
         metadata=because(
             "share", "Sent and held add up to one; frames on the way add a few percent."
         ),
+    )
+    filled: float = field(
+        default=0.8, metadata=because("share", "Idle time beyond that leaves room for either.")
     )
     going_on: float = field(
         default=0.5,
@@ -96,9 +109,10 @@ def _degraded(case: Case, knobs: Knobs) -> list[Cause]:
         with np.errstate(invalid="ignore"):
             below = told[x] < 0.98 * s.speed_bps[x]
             asked = np.nan_to_num(e.pfc[x]) > 0
-            waits = (
-                (e.drain_ns[x] > STANDING_NS) & ~e.is_held[x] & ~asked & (e.sent[x] < knobs.slow)
-            )
+            # A queue longer than all that was sent around it cannot have left and come again.
+            left = knobs.longer * _around(e.sent[x]) * s.step_ns
+            waits = (e.drain_ns[x] > np.maximum(STANDING_NS, left)) & (e.sent[x] < knobs.slow)
+            waits &= ~e.is_held[x] & ~asked
         if below.any():
             first, last = max(runs(below, 2), key=lambda run: run[1] - run[0])
             share = float(np.nanmin(told[x]) / s.speed_bps[x])
@@ -106,16 +120,54 @@ def _degraded(case: Case, knobs: Knobs) -> list[Cause]:
                 _slow(case, int(x), first, last, share, "reported by the device itself", 0.98)
             )
             continue
-        for first, last in runs(waits):
+        with np.errstate(invalid="ignore"):
+            crowd = (
+                e.standing[x] & e.sees_queue[x] & ~e.is_held[x] & ~asked & (e.sent[x] < knobs.slow)
+            )
+        for first, last, even in (
+            *((a, b, knobs.even) for a, b in runs(waits)),
+            *((a, b, knobs.steady) for a, b in runs(crowd)),
+        ):
             if last - first < knobs.slow_cells:
                 continue
             # The first sample holds the fall to the lower rate, the last the rise.
-            rate = e.sent[x, first + 1 : last - 1] if last - first > 3 else e.sent[x, first:last]
+            rate = e.sent[x, first + 1 : last - 1] if last - first > 6 else e.sent[x, first:last]
             mean = float(np.nanmean(rate))
-            if float(np.nanstd(rate)) <= knobs.even * max(mean, 0.02):
+            if float(np.nanstd(rate)) <= even * max(mean, 0.02):
                 text = f"an even {percent(mean)} of line rate from a standing queue, not held"
-                found.append(_slow(case, int(x), first, last, mean, text, 0.9))
+                begin = _since(e.sent[x], crowd, first, mean)
+                found.append(_slow(case, int(x), begin, last, mean, text, 0.9))
+        found += _dark(case, int(x), knobs)
     return _merged(found)
+
+
+def _since(sent: Array, crowd: Flags, first: int, rate: float) -> int:
+    """When the lower rate was first seen with a standing queue."""
+    same = crowd & (np.abs(np.nan_to_num(sent) - rate) < 0.1 * rate)
+    before = np.flatnonzero(same[:first])
+    return int(before[0]) if len(before) else first
+
+
+def _dark(case: Case, x: int, knobs: Knobs) -> list[Cause]:
+    """A link that swallows frames: both ends send, neither receives."""
+    s, e = case.signals, case.evidence
+    y = int(s.peer[x])
+    if y < x or {s.ports[x].device, s.ports[y].device} & s.silent:
+        return []
+    sent = np.nan_to_num(e.sent)
+    nothing = (s.get("rx_bytes")[x] == 0) & (s.get("rx_bytes")[y] == 0)
+    lost = nothing & (sent[x] + sent[y] > knobs.over) & (sent[x] > 0) & (sent[y] > 0)
+    stretches = [run for run in runs(lost, 3) if int(lost[run[0] : run[1]].sum()) >= 2]
+    if not stretches:
+        return []
+    first, last = max(stretches, key=lambda run: run[1] - run[0])
+    return [_slow(case, x, first, last, 0.0, "what either end sent the other never received", 0.9)]
+
+
+def _around(sent: Array) -> Array:
+    """The most that was sent in a cell or its neighbours."""
+    known = np.nan_to_num(sent)
+    return np.maximum(known, np.maximum(np.append(known[1:], 0.0), np.append(0.0, known[:-1])))
 
 
 def _slow(case: Case, x: int, first: int, last: int, share: float, text: str, sure: float) -> Cause:
@@ -190,7 +242,8 @@ def _overflow(case: Case, p: int, drops: np.ndarray, knobs: Knobs) -> Cause:
     near = sorted({c for cell in cells for c in (cell - 1, cell) if c >= 0})
     asked = float(np.nan_to_num(e.pfc[x, near]).sum())
     held = np.nan_to_num(e.held[x, near]) if e.counted else np.zeros(len(near))
-    came = np.nan_to_num(e.received[p, near])
+    # Sent and held are told by one device, so that their samples cover the same moments.
+    came = np.nan_to_num(e.sent[x, near])
     # What arrived although the peer was asked to stop: more than the time it was free allows.
     over = float(np.max(came + held)) - 1.0
     lost = int(drops.sum())
@@ -214,10 +267,13 @@ def _overflow(case: Case, p: int, drops: np.ndarray, knobs: Knobs) -> Cause:
             ),
             lost_ns=float(lost),
         )  # fmt: skip
+    # That it stopped is seen where sent and held fill the intervals without overlap.
+    filled = (came + held >= knobs.filled) & (held > knobs.over)
+    stopped = e.counted and int(filled.sum()) > 1
     return Cause(
-        "headroom_misconfig", "link", (p, x), first, last, sure=0.85 if e.counted else 0.5,
+        "headroom_misconfig", "link", (p, x), first, last, sure=0.85 if stopped else 0.5,
         why=(*tail, f"{case.name(x)} stopped when asked; what was on the way did not fit"),
         against=(("pfc_ignored", f"{case.name(x)} was not seen to send while it was held"),),
-        missing=() if e.counted else ("received pause time: whether the peer stopped",),
+        missing=() if stopped else ("shorter samples of received pause time: whether the peer stopped",),
         lost_ns=float(lost),
     )  # fmt: skip

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from analyzers.detectors.common import because
-from analyzers.diagnosis.causes import Case, Cause, percent
+from analyzers.diagnosis.causes import Case, Cause
 from analyzers.diagnosis.evidence import longest, runs
 
 
@@ -24,11 +24,11 @@ class Knobs:
         metadata=because("ns", "Four times where marking commonly starts; every packet by then."),
     )
     cells: int = field(default=5, metadata=because("samples", "A state, not a moment."))
-    always: float = field(
-        default=0.5, metadata=because("share", "Marked packets of those sent from an empty queue.")
-    )
     empty_ns: int = field(
-        default=2_000, metadata=because("ns", "A few packets: what two inputs make by chance.")
+        default=500, metadata=because("ns", "A packet or two: below any marking threshold in use.")
+    )
+    early: int = field(
+        default=20, metadata=because("packets", "Marked from a queue that never grew.")
     )
     marks: int = field(
         default=100, metadata=because("packets", "Receivers answer tens of marks with one CNP.")
@@ -44,25 +44,22 @@ def _ports(case: Case, knobs: Knobs) -> list[Cause]:
     s, e = case.signals, case.evidence
     if not s.has("marked"):
         return []
-    sent = s.get("tx_packets")
     elsewhere = float(np.nansum(e.marked))
     found = []
     for y in np.flatnonzero(~s.host & np.isfinite(e.marked).any(axis=1)):
         with np.errstate(invalid="ignore"):
             deep = (e.drain_ns[y] > knobs.deep_ns) & ~e.is_held[y]
-            empty = (e.drain_ns[y] < knobs.empty_ns) & (sent[y] > 20)
-            share = np.where(empty, e.marked[y] / np.maximum(sent[y], 1), 0.0)
+            early = (e.drain_ns[y] < knobs.empty_ns) & (e.marked[y] >= 1)
         if longest(deep, 1) >= knobs.cells and np.nansum(e.marked[y]) == 0 and elsewhere > 0:
             first, last = max(runs(deep, 1), key=lambda run: run[1] - run[0])
             worst = float(np.nanmax(e.drain_ns[y, first:last]))
             found.append(_port(case, int(y), first, last,
                                f"stood {worst / 1e3:.3g} us deep for {case.span(first, last)} "
                                "and marked not one packet"))  # fmt: skip
-        elif (share > knobs.always).sum() >= knobs.cells:
-            cells = np.flatnonzero(share > knobs.always)
+        elif early.sum() >= knobs.cells and e.marked[y, early].sum() >= knobs.early:
+            cells = np.flatnonzero(early)
             found.append(_port(case, int(y), int(cells[0]), int(cells[-1]) + 1,
-                               f"marked {percent(float(share[cells].mean()))} of its packets from "
-                               "an empty queue"))  # fmt: skip
+                               f"marked {e.marked[y, early].sum():.0f} packets from an empty queue"))  # fmt: skip
     return found
 
 
