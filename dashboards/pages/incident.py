@@ -304,8 +304,8 @@ def _all(source: Source, state: State) -> Any:
     columns = [
         {"field": "severity", "headerName": "Severity", "cellRenderer": "Severity", "width": 96},
         {"field": "kind", "headerName": "Symptom", "width": 150},
-        parts.linked("summary", "What was seen", flex=3),
-        {"field": "subject", "headerName": "About", "flex": 2},
+        parts.linked("summary", "What was seen", flex=3, minWidth=340, wrapText=True, autoHeight=True),
+        {"field": "subject", "headerName": "About", "flex": 2, "wrapText": True},
         {"field": "start", "headerName": "From", "width": 96, "sortable": False},
         parts.number("lost", "Lost (ms)", width=92, valueFormatter={"function": "params.value ? d3.format('.3~g')(params.value) : ''"}),
         parts.number("sure", "Sure (%)", width=84),
