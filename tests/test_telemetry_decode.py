@@ -62,8 +62,8 @@ def responses(
         prefix = gnmi.Path(target=target)
         selection = made.select(prefix, gnmi.path(path), encoding, grouped=grouped)
         for ts, row in zip(timeline.times, timeline.rows, strict=True):
-            for response in selection.responses(ts, row, selection.columns):
-                found.append(response.SerializeToString())
+            written = selection.responses(ts, row, selection.columns)
+            found.extend(response.SerializeToString() for response in written)
     return found
 
 
