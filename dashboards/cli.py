@@ -99,6 +99,7 @@ def _app() -> typer.Typer:
         dashboard,
         packets,
         replay,
+        score,
         simulate,
         topology,
         warm,
@@ -115,6 +116,7 @@ def _app() -> typer.Typer:
     app.command()(dashboard.dashboard)
     app.command()(packets.packets)
     app.command()(replay.replay)
+    app.command()(score.score)
     app.command()(simulate.simulate)
     app.add_typer(topology.app, name="topology")
     app.command()(warm.warm)

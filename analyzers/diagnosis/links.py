@@ -167,7 +167,9 @@ def _dark(case: Case, x: int, knobs: Knobs) -> list[Cause]:
 def _around(sent: Array) -> Array:
     """The most that was sent in a cell or its neighbours."""
     known = np.nan_to_num(sent)
-    return np.maximum(known, np.maximum(np.append(known[1:], 0.0), np.append(0.0, known[:-1])))
+    return np.asarray(
+        np.maximum(known, np.maximum(np.append(known[1:], 0.0), np.append(0.0, known[:-1])))
+    )
 
 
 def _slow(case: Case, x: int, first: int, last: int, share: float, text: str, sure: float) -> Cause:

@@ -38,6 +38,12 @@ ANSWERS: Final[dict[str, dict[str, float]]] = {
     "pfc_backpressure": {"pfc_backpressure": 1, "contention": 1, "incast": 1},
     "cbd_no_trigger": {HEALTHY: 1, "contention": 1, "pfc_backpressure": 1},
     "contention": {"contention": 1, "incast": 1},
+    "polarization": {"polarization": 1, "ecmp_collision": 1, "collective_hotspot": 1},
+    "collective_hotspot": {"collective_hotspot": 1, "ecmp_collision": 1, "rail_misplacement": 1},
+    "watchdog_drop": {"watchdog_drop": 1, "pfc_storm": 1},
+    "livelock": {"livelock": 1, "lossy_link": 0.5},
+    "tail_loss": {"tail_loss": 1, "lossy_link": 0.5},
+    "victim": {"victim": 1, "pfc_backpressure": 1, "incast": 1, "contention": 1},
 }
 NEVER: Final[dict[str, frozenset[str]]] = {
     "all_to_all_oversubscribed": frozenset({"pfc_storm", "deadlock"}),
@@ -77,6 +83,7 @@ class Truth:
     edges: tuple[tuple[str, str], ...]
     paused: tuple[str, ...]
     interval_ns: int
+    own: bool = False  # of this project's own simulator
 
     @property
     def twin(self) -> str:
@@ -119,6 +126,7 @@ def read(path: Path) -> Truth:
             ),
             paused=tuple(seen.get("ports_paused_total_us", {})),
             interval_ns=int(label.get("telemetry_interval_ns", 0)),
+            own=label.get("simulator") == "fabric.simulator",
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: no label: {type(error).__name__} {error}") from error
