@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from dashboards.serving.serve import Serving
     from dashboards.source import Reader
 
@@ -39,6 +41,11 @@ def dashboard(
         list[str] | None,
         typer.Option(metavar="[POINT=]400G", help="Speed of the links, of captures."),
     ] = None,
+    root: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Offer the captures in this folder for analysis."),
+    ] = None,
+    upload_limit: Annotated[str, typer.Option(metavar="SIZE", help="Of one upload.")] = "8G",
     state: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep uploads, results and notes here.")
     ] = None,
@@ -53,6 +60,7 @@ def dashboard(
 
     Example: fabric dashboard runs/storm
     """  # fmt: skip
+    from dashboards.commands import values
     from dashboards.commands.interrupt import interruptible
     from dashboards.serving import auth
     from dashboards.serving.serve import Serving, listen, state_folder
@@ -68,13 +76,17 @@ def dashboard(
     gate = auth.Gate(
         auth.read_users(users) if users else {}, trusted_header, auth.networks(trusted_proxy or [])
     )
-    serving = Serving(host, port, gate, tuple(allowed_host or ()))
+    limit = values.size(upload_limit, "--upload-limit")
+    for folder in root or []:
+        if not folder.is_dir():
+            raise NotADirectoryError(f"--root {folder}: no such folder")
+    serving = Serving(host, port, gate, tuple(allowed_host or ()), limit)
     serving.check()
     taken = listen(serving)
     try:
         reader = open_reader(paths, speed or [])
         interruptible()
-        serve(reader, serving, taken, state or state_folder())
+        serve(reader, serving, taken, state or state_folder(), tuple(root or ()))
     finally:
         taken.close()
 
@@ -96,17 +108,21 @@ def open_reader(paths: list[str], speed: list[str]) -> "Reader":
     return readers.captures(paths, options)
 
 
-def serve(reader: "Reader", serving: "Serving", taken: object, state: Path) -> None:
-    """Serve until interrupted."""
-    import socket
-
+def serve(
+    reader: "Reader", serving: "Serving", taken: "socket", state: Path, roots: tuple[Path, ...] = ()
+) -> None:
+    """Serve until interrupted; jobs that run then end with it."""
     from dashboards.desk import Desk
+    from dashboards.serving.jobs import Jobs
+    from dashboards.serving.places import Places
     from dashboards.serving.reviews import Reviews
     from dashboards.serving.serve import build, server
     from dashboards.source import Source
 
-    assert isinstance(taken, socket.socket)
-    desk = Desk(Source(reader), Reviews(state / "reviews.sqlite"))
+    places = Places(state / "uploads", roots, serving.upload_bytes)
+    places.uploads.mkdir(parents=True, exist_ok=True)
+    jobs = Jobs(state / "jobs")
+    desk = Desk(Source(reader), Reviews(state / "reviews.sqlite"), places, jobs)
     running = server(build(desk, serving), taken, serving)
     name = f"[{serving.host}]" if ":" in serving.host else serving.host
     sys.stderr.write(
@@ -115,4 +131,5 @@ def serve(reader: "Reader", serving: "Serving", taken: object, state: Path) -> N
     try:
         running.run()
     finally:
+        jobs.close()
         running.close()

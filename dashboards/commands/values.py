@@ -4,6 +4,7 @@ import re
 
 SPEED = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:bit/s|bps|b/s|b)?", re.IGNORECASE)
 SCALE = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.IGNORECASE)
 TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|us|µs|ms|s)")
 NANOSECONDS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9}
 
@@ -36,6 +37,15 @@ def duration(text: str, option: str) -> int:
     if ns <= 0:
         raise ValueError(f"{option} {text}: not a time; write it like 1ms or 250us")
     return ns
+
+
+def size(text: str, option: str) -> int:
+    """Bytes of ``8G``, ``500M``, ``1000000``; decimal prefixes; ValueError for anything else."""
+    found = SIZE.fullmatch(text.strip())
+    size_bytes = round(float(found[1]) * SCALE[found[2].lower()]) if found else 0
+    if size_bytes <= 0:
+        raise ValueError(f"{option} {text}: not a size; write it like 8G or 500M")
+    return size_bytes
 
 
 def number(text: str, option: str) -> int:

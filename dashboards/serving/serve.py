@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from dashboards.app import create
 from dashboards.desk import Desk
-from dashboards.serving import auth, export
+from dashboards.serving import auth, export, uploads
 from dashboards.serving.auth import Gate
 from dashboards.serving.guard import LOOPBACK, guard
 
@@ -26,7 +26,7 @@ class Serving:
     port: int = 8050
     gate: Gate = field(default_factory=Gate)
     hosts: tuple[str, ...] = ()
-    upload_bytes: int = 0
+    upload_bytes: int = 8 << 30
 
     def check(self) -> None:
         """ValueError where strangers could reach the data."""
@@ -48,6 +48,7 @@ def build(desk: Desk, serving: Serving) -> Any:
     serving.check()
     app = create(desk)
     export.routes(app.server, desk)
+    uploads.routes(app.server, desk.places)
     guard(app.server, serving.gate, _hosts(serving), app.csp_hashes())
     return app.server
 
