@@ -47,7 +47,9 @@ class CounterFile:
         used = {c.pair.priority for c in scenario.plan.connections}
         self.priorities = sorted(used | set(scenario.switching.lossless))
         device, port = zip(*(name.split(":", 1) for name in built.ports), strict=True)
-        self.names = pl.DataFrame({"device": device, "port": port})
+        names = pl.DataFrame({"device": device, "port": port})
+        self.told = ~names["device"].is_in(scenario.output.silent).to_numpy()
+        self.names = names.filter(self.told)
         self.pieces: list[pl.DataFrame] = []
         self.rows = 0
         self.files: list[Path] = []
@@ -63,7 +65,7 @@ class CounterFile:
             object=pl.lit(of),
             index=pl.lit(index, pl.Int32),
             counter=pl.lit(counter),
-            value=pl.Series(value.astype(np.int64)),
+            value=pl.Series(value[self.told].astype(np.int64)),
         )
 
     def sample(self, time_ns: int, built: Built) -> None:

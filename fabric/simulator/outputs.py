@@ -7,6 +7,7 @@ those reads these: see docs/simulator.md.
 import csv
 import gzip
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -16,8 +17,10 @@ import numpy as np
 from fabric.simulator import state as st
 from fabric.simulator.build import Built
 from fabric.simulator.counters import CounterFile
+from fabric.simulator.faults import KINDS, Fault
 from fabric.simulator.nic import REQUEST_BYTES
 from fabric.simulator.plan import qpns, start_psn
+from fabric.simulator.run import settled_pauses
 from fabric.simulator.scenario import Scenario
 from fabric.simulator.taps import TapFiles
 
@@ -54,6 +57,7 @@ class RunFolder:
         self._pauses.writerow(("time_ns", "device", "port", "priority", "event"))
         self._drops.writerow(("time_ns", "device", "port", "reason", "qp", "kind", "packet"))
         self.edges: dict[tuple[str, str], int] = {}
+        self.lost: Counter[tuple[str, str]] = Counter()
 
     def __enter__(self) -> Self:
         return self
@@ -94,6 +98,7 @@ class RunFolder:
              row["kind"], row["psn"])
             for row in drops
         )  # fmt: skip
+        self.lost.update((names[row["port"]], REASONS[row["reason"]]) for row in drops)
 
     def finish(self) -> dict[str, Any]:
         """What can only be said at the end: fates, topology and the label, which is returned."""
@@ -151,6 +156,7 @@ class RunFolder:
     def _label(self, victims: Sequence[int]) -> dict[str, Any]:
         scenario = self.scenario
         causes = list(self._causes())
+        triggers = [self._of_fault(fault) for fault in scenario.faults if fault.trigger]
         cls = "healthy" if not causes else causes[0]["cls"] if len(causes) == 1 else "multi"
         return {
             "cls": cls,
@@ -160,6 +166,7 @@ class RunFolder:
                 max((c["window_ns"][1] for c in causes), default=scenario.duration_ns),
             ],
             "faults": causes,
+            "triggers": triggers,
             "affected": {"flows": list(victims)},
             "scenario": scenario.name,
             "seed": scenario.seed,
@@ -172,11 +179,22 @@ class RunFolder:
                     for (a, b), n in sorted(self.edges.items(), key=lambda item: -item[1])
                 ],
                 "ports_paused_total_us": self._paused(),
+                "ports_still_paused_at_end": sorted(
+                    name
+                    for name, queues in zip(
+                        self.built.ports, self.built.state.queue["held_from"], strict=True
+                    )
+                    if (queues != st.NEVER).any()
+                ),
+                "drops": [
+                    {"port": port, "reason": why, "frames": n}
+                    for (port, why), n in sorted(self.lost.items())
+                ],
             },
         }
 
     def _paused(self) -> dict[str, float]:
-        held = self.built.state.queue["rx_pause_ps"].sum(axis=1) / 1e6
+        held = settled_pauses(self.built, int(self.built.state.whole[st.NOW]))[0].sum(axis=1) / 1e6
         return {
             name: round(float(us), 1)
             for name, us in zip(self.built.ports, held, strict=True)
@@ -185,38 +203,69 @@ class RunFolder:
 
     def _causes(self) -> Iterable[dict[str, Any]]:
         end = self.scenario.duration_ns
-        peer = self.built.state.port["peer"]
         for fault in self.scenario.faults:
-            if ":" in fault.place:
-                port = self.built.port_of[fault.place]
-                roots = [fault.place, self.built.ports[peer[port]]]
-            else:
-                roots = [p for p in self.built.ports if p.partition(":")[0] == fault.place]
-            stop = fault.end_ns if fault.end_ns >= 0 else end
-            yield {
-                "cls": CLASSES.get(fault.kind, fault.kind),
-                "kind": fault.kind,
-                "root_ports": roots,
-                "window_ns": [fault.start_ns, stop],
-                "value": fault.value,
-            }
+            if not fault.trigger:
+                yield self._of_fault(fault)
         message = self.built.state.message
         for cause in self.scenario.causes:
             mine = np.isin(message["qp"], cause["qps"])
             last = int(message["delivered"][mine].max()) // 1000 if mine.any() else end
-            receiver = cause["receiver"]
-            roots = cause["roots"]
-            if receiver and not roots:
-                port = self.built.port_of[str(self.scenario.plan.host_port(receiver))]
-                roots = [self.built.ports[peer[port]]]
+            if mine.any() and (message["delivered"][mine] < 0).any():
+                last = end
+            if cause["end_ns"] >= 0:
+                last = cause["end_ns"]
+            connections = self.scenario.plan.connections
             yield {
                 "cls": cause["cls"],
                 "kind": cause["kind"],
-                "root_ports": roots,
+                "root_ports": self._roots(cause),
                 "window_ns": [cause["start_ns"], last if last > 0 else end],
+                "senders": sorted(
+                    {connections[n].pair.source.partition(":")[0] for n in cause["qps"]}
+                ),
             }
 
+    def _of_fault(self, fault: Fault) -> dict[str, Any]:
+        peer = self.built.state.port["peer"]
+        if fault.roots:
+            roots = list(fault.roots)
+        elif ":" in fault.place and KINDS[fault.kind][0] == "port":
+            roots = [fault.place, self.built.ports[peer[self.built.port_of[fault.place]]]]
+            if fault.kind in ONE_SIDED:
+                roots = roots[:1]
+        else:
+            device = fault.place.partition(":")[0]
+            roots = [p for p in self.built.ports if p.partition(":")[0] == device]
+        stop = fault.end_ns if fault.end_ns >= 0 else self.scenario.duration_ns
+        return {
+            "cls": fault.cls or CLASSES.get(fault.kind, fault.kind),
+            "kind": fault.kind,
+            "root_ports": roots,
+            "window_ns": [fault.start_ns, stop],
+            "value": fault.value,
+        }
 
+    def _roots(self, cause: dict[str, Any]) -> list[str]:
+        """The ports a workload is the cause at: named, or the one that leads to its receiver.
+
+        ``marking`` stands for the switch ports on its ways that marked, ``used`` for those between
+        switches that it used.
+        """
+        if cause["roots"] in (["marking"], ["used"]):
+            qps = [self.scenario.plan.connections[n].pair for n in cause["qps"]]
+            end = None if cause["roots"] == ["marking"] else -1
+            on_the_way = {port for pair in qps for way in pair.paths for port in way[1:end]}
+            counted = self.built.state.queue["ecn_marked" if end is None else "tx_packets"]
+            active = counted.sum(axis=1) > 0
+            return sorted(port for port in on_the_way if active[self.built.port_of[port]])
+        if cause["roots"] or not cause["receiver"]:
+            return list(cause["roots"])
+        port = self.built.port_of[str(self.scenario.plan.host_port(cause["receiver"]))]
+        return [self.built.ports[self.built.state.port["peer"][port]]]
+
+
+# what is set at one end of a cable only
+ONE_SIDED = ("counter_fault", "ecn_never", "ecn_always", "headroom_misconfig", "no_pfc")
 # fault kind -> class of cause where the names differ
 CLASSES = {
     "link_down": "degraded_link",

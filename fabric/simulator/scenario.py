@@ -35,6 +35,7 @@ class Output:
     start_ns: int = 1_700_000_000_000_000_000  # absolute time of the run's beginning
     tap_from_ns: int = 0
     tap_until_ns: int = 1 << 62
+    silent: tuple[str, ...] = ()  # devices whose counters nobody collects
 
 
 @dataclass
@@ -126,7 +127,7 @@ def parse(text: dict[str, Any], name: str, seed: int | None = None) -> Scenario:
     seed = int(text.pop("seed", 1)) if seed is None else seed
     text.pop("seed", None)
     layout = dict(_pop(text, "fabric", "scenario"))
-    fabric = _fabric(layout)
+    fabric = fabric_of(layout)
     switching = Switching(**_fields(Switching, text.pop("switching", {}), "switching"))
     traffic = dict(text.pop("traffic", {}))
     profile = traffic.pop("profile", "nic")
@@ -160,8 +161,8 @@ def parse(text: dict[str, Any], name: str, seed: int | None = None) -> Scenario:
     return scenario
 
 
-def _fabric(layout: dict[str, Any]) -> Fabric:
-    """A fabric from a builder, or from cables given by hand (``a:port - b:port``)."""
+def fabric_of(layout: dict[str, Any]) -> Fabric:
+    """A fabric from a builder, or from cables given by hand (``a:port - b:port``, perhaps ``@ 40`` Gb/s)."""
     kind = _pop(layout, "kind", "fabric")
     if kind != "cables":
         if kind not in BUILDERS:
@@ -170,10 +171,12 @@ def _fabric(layout: dict[str, Any]) -> Fabric:
     speed, length = round(layout.get("gbps", 100) * 1e9), float(layout.get("length_m", 5.0))
     links, names = [], []
     for cable in _pop(layout, "cables", "fabric"):
-        a, dash, b = (part.strip() for part in cable.partition(" - "))
+        ends, at, gbps = cable.partition("@")
+        a, dash, b = (part.strip() for part in ends.partition(" - "))
         if not dash:
             raise ValueError(f"fabric.cables: {cable!r} is not 'device:port - device:port'")
-        links.append(Link(Port.parse(a), Port.parse(b), speed, length))
+        own = round(float(gbps) * 1e9) if at else speed
+        links.append(Link(Port.parse(a), Port.parse(b), own, length))
         names += [a.partition(":")[0], b.partition(":")[0]]
     roles = {name: "host" if name.startswith("host") else "leaf" for name in dict.fromkeys(names)}
     return Fabric([Device(name, role) for name, role in roles.items()], links)
@@ -189,6 +192,7 @@ def _workloads(plan: Plan, tables: list[dict[str, Any]]) -> list[dict[str, Any]]
         if kind not in WORKLOADS:
             raise ValueError(f"{where}.kind: {kind!r} unknown; known: {', '.join(WORKLOADS)}")
         cause, roots = table.pop("cause", ""), list(table.pop("roots", []))
+        end = table.pop("end_ns", -1)
         first = len(plan.connections)
         for key in ("hosts", "senders", "prefill", "decode", "clients", "servers"):
             if key in table:
@@ -206,6 +210,7 @@ def _workloads(plan: Plan, tables: list[dict[str, Any]]) -> list[dict[str, Any]]
                     "receiver": table.get("receiver", ""),
                     "roots": roots,
                     "start_ns": table.get("start_ns", 0),
+                    "end_ns": end,
                 }
             )
     return causes
@@ -226,6 +231,9 @@ def _faults(tables: list[dict[str, Any]]) -> list[Fault]:
                 int(_pop(table, "start_ns", where)),
                 int(table.pop("end_ns", -1)),
                 float(table.pop("value", 1.0)),
+                str(table.pop("cls", "")),
+                tuple(table.pop("roots", ())),
+                bool(table.pop("trigger", False)),
             )
         )
         if table:
