@@ -25,6 +25,7 @@ from analyzers.capture.reader import WINDOW_BYTES
 from analyzers.capture.source import Tap, find
 from analyzers.capture.streams import path_bytes
 from analyzers.merge import distinct, place_losses
+from analyzers.places import Places
 from analyzers.points import Outcome, map_points
 from analyzers.spill import Part, scan_parts
 from analyzers.tables import Tables, tables
@@ -38,7 +39,7 @@ class Options:
 
     speed_bps: int = 0  # of every link; 0 not given
     speeds: Mapping[str, int] = field(default_factory=dict)  # of single points
-    topology: Mapping[str, int] = field(default_factory=dict)  # of points, by a known topology
+    places: Places | None = None  # where points and addresses are, by a known topology
     window_ns: int = 1_000_000  # bins of FLOW_WINDOWS
     host_window_ns: int = 10_000  # bins of HOST_WINDOWS
     jobs: int = 1  # points read at a time; 0: one per processor
@@ -133,6 +134,9 @@ def analyze(
     What cannot be read is a line of ``Run.refused``, not an exception.
     """
     found = find(paths)
+    if options.places:
+        taps = options.places.renamed(found.taps, options.speeds)
+        found = found._replace(taps=taps)
     folder = tempfile.TemporaryDirectory(prefix="fabric-", ignore_cleanup_errors=True)
     try:
         work = [
@@ -160,7 +164,7 @@ def _work(number: int, tap: Tap, folder: Path, options: Options) -> Work:
         options.limits,
         options.speed_bps,
         dict(options.speeds),
-        dict(options.topology),
+        options.places,
         options.packets,
         options.icrc,
         options.window_bytes,

@@ -5,7 +5,7 @@ when the next window is read. What is known only at the end (the speed of the li
 pause lasted) is worked out of the rows that were spilled.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analyzers.breaches import Breaches
+from analyzers.breaches import CLASS_SELECTOR, Breaches
 from analyzers.capture.batch import ROWS, Batch, Tally, grow_tally, make_batch, make_tally
 from analyzers.capture.decode import decode
 from analyzers.capture.icrc import verify_icrc
@@ -24,12 +24,14 @@ from analyzers.frames import empty, schema
 from analyzers.memory import return_freed
 from analyzers.packets import packets
 from analyzers.pauses import Link, bin_width, pauses
+from analyzers.places import Places
 from analyzers.silences import silences
 from analyzers.spill import Part, Spill
 from analyzers.transport.flows import Emit, Flows, Limits
 from analyzers.transport.rows import Points
 from analyzers.transport.windows import peak_rate_bps
 from fabric.schema import POINTS, TABLES, TRAFFIC
+from fabric.topology import Port
 
 Progress = Callable[[int, int], None]
 
@@ -48,7 +50,7 @@ class Work(NamedTuple):
     limits: Limits = Limits()
     speed_bps: int = 0  # given for all points; 0 not given
     speeds: Mapping[str, int] = {}  # given for single points
-    topology: Mapping[str, int] = {}  # speeds of points by a topology
+    places: Places | None = None  # where points and addresses are
     packets: bool = False
     icrc: bool = False
     window_bytes: int = WINDOW_BYTES
@@ -103,11 +105,12 @@ class _Reading:
         self.emit = emit or self._spill
         self.points = Points(work.tap.point)
         self.spills: dict[str, Spill] = {}
+        self.ports: dict[str, Port | None] = {}  # by name of the interface, as asked for
         self.reader = Reader(work.tap.paths, window_bytes=work.window_bytes, progress=progress)
         self.tally: NDArray[np.int64] = make_tally(0)
         keep = self._packets if work.packets else None
         self.flows = Flows(work.number, self.points, self.emit, work.limits, keep)
-        self.breaches = Breaches(self.points, self.emit)
+        self.breaches = Breaches(self.points, self._emit_placed, self._priorities())
         self.icrc = np.empty(work.batch_rows, np.int8) if work.icrc else None
 
     def _spill(self, name: str, frame: pl.DataFrame, /, *, borrowed: bool = False) -> None:
@@ -163,10 +166,33 @@ class _Reading:
         work, point = self.work, self.points.names[number]
         if given := work.speeds.get(point, work.speed_bps):
             return given, "given"
-        if planned := work.topology.get(point, 0):
+        if work.places and (planned := work.places.speed_bps(self._port(number))):
             return planned, "topology"
         described = self.reader.interfaces[number].speed_bps
         return (described, "given") if described else (0, "unknown")
+
+    def _port(self, number: int) -> Port | None:
+        """Where an interface is, by the topology."""
+        places, interfaces = self.work.places, self.reader.interfaces
+        if places is None:
+            return None
+        name = interfaces[number].name if len(interfaces) > 1 else ""
+        if name not in self.ports:
+            self.ports[name] = places.port(self.work.tap.point, name)
+        return self.ports[name]
+
+    def _priorities(self) -> Sequence[int]:
+        """Priorities of the DSCPs at this tap: as its port is configured, else by class selector."""
+        places = self.work.places
+        port = places.port(self.work.tap.point) if places else None
+        return places.priorities.get(port, CLASS_SELECTOR) if places and port else CLASS_SELECTOR
+
+    def _emit_placed(self, name: str, frame: pl.DataFrame) -> None:
+        """Rows about pauses, with places instead of addresses where the topology has them."""
+        if self.work.places and not frame.is_empty():
+            near = {point: self._port(n) for n, point in enumerate(self.points.names)}
+            frame = self.work.places.pauses(frame, near).select(DECLARED[name].names)
+        self.emit(name, frame)
 
     def _speed(self, number: int) -> tuple[int, str]:
         """The same at the end: the peak rate of packet trains tells what nobody else does."""
@@ -192,10 +218,10 @@ class _Reading:
             rows.append(self._point(self.points.stray, stray, self.tally[-1], 0, "unknown"))
         self.emit("points", pl.DataFrame(rows, schema=schema(POINTS)))
         if "pause_frames" in self.spills:
-            pauses(self.spills["pause_frames"].frames(), links, self.emit)
+            pauses(self.spills["pause_frames"].frames(), links, self._emit_placed)
         if {"flow_windows", "messages"} <= self.spills.keys():
             named = ("flows", "flow_windows", "messages", "events")
-            self.emit("pauses", silences(*(self._scan(name) for name in named)))
+            self._emit_placed("pauses", silences(*(self._scan(name) for name in named)))
         if "flows" in self.spills:
             self.emit("traffic", traffic(self.spills["flows"].scan()))
 

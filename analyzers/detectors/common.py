@@ -18,6 +18,7 @@ SECOND: Final = 1_000_000_000
 MS: Final = 1_000_000
 US: Final = 1_000
 FRAMES: Final = 8  # proof frames that a finding carries
+MAC: Final = "^([0-9a-f]{2}:){5}[0-9a-f]{2}$"
 MOST: Final = 3  # findings of one kind at one point before they are told as one
 
 
@@ -86,6 +87,15 @@ def size(number: pl.Expr) -> pl.Expr:
         .then(pl.format("{} kB", _plain(value / 1e3, 3)))
         .otherwise(pl.format("{} bytes", value.cast(pl.Int64)))
     )
+
+
+def place(column: str) -> dict[str, pl.Expr]:
+    """``device`` and ``port`` of a column that holds ``device:port``; empty for a MAC address."""
+    text = pl.col(column)
+    known = ~text.str.contains(MAC) & text.str.contains(":", literal=True)
+    device = pl.when(known).then(text.str.extract(r"^([^:]+):", 1)).otherwise(pl.lit(""))
+    port = pl.when(known).then(text.str.extract(r"^[^:]+:(.*)$", 1)).otherwise(pl.lit(""))
+    return {"device": device.fill_null(""), "port": port.fill_null("")}
 
 
 def flow_name() -> pl.Expr:

@@ -48,6 +48,7 @@ def detect(tables: Tables, _fabric: Fabric | None, knobs: Knobs) -> pl.LazyFrame
         rows,
         __name__,
         ADVICE,
+        **common.place("sender"),
         kind=pl.lit("global_pause"),
         severity=pl.when(pl.col("roce") > 0).then(pl.lit("warning")).otherwise(pl.lit("info")),
         subject=pl.format("{} holds all priorities", "sender"),

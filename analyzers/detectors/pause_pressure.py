@@ -94,6 +94,7 @@ def detect(tables: Tables, _fabric: Fabric | None, knobs: Knobs) -> pl.LazyFrame
         _held(tables, knobs),
         __name__,
         ADVICE,
+        **common.place("sender"),
         severity=pl.lit("warning"),
         subject=pl.format("{} holds priority {}", "sender", "priority"),
         lost_ns=pl.col("paused_ns"),

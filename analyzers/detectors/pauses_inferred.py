@@ -42,7 +42,7 @@ def detect(tables: Tables, _fabric: Fabric | None, knobs: Knobs) -> pl.LazyFrame
     rows = (
         tables.pauses.filter(pl.col("kind") == "inferred")
         .join(blind, on="point", how="semi")
-        .group_by("point", "held_device", "priority")
+        .group_by("point", "held_device", "held_port", "priority")
         .agg(
             pl.col("start").min(),
             pl.col("end").max(),
@@ -60,7 +60,8 @@ def detect(tables: Tables, _fabric: Fabric | None, knobs: Knobs) -> pl.LazyFrame
         kind=pl.lit("pause_inferred"),
         severity=pl.when(long).then(pl.lit("warning")).otherwise(pl.lit("info")),
         subject=pl.format("{} priority {}", "held_device", "priority"),
-        device=pl.col("held_device"),
+        device=pl.when(pl.col("held_port") == "").then(pl.lit("")).otherwise("held_device"),
+        port=pl.col("held_port"),
         value=pl.col("longest"),
         limit=pl.lit(knobs.long_ns),
         unit=pl.lit("ns"),

@@ -60,6 +60,7 @@ def detect(tables: Tables, _fabric: Fabric | None, knobs: Knobs) -> pl.LazyFrame
         _held(tables, knobs),
         __name__,
         ADVICE,
+        **common.place("sender"),
         kind=pl.lit("pauses"),
         severity=pl.lit("info"),
         subject=pl.format("{} holds priority {}", "sender", "priority"),

@@ -59,7 +59,8 @@ def detect(tables: Tables, _fabric: Fabric | None, knobs: Knobs) -> pl.LazyFrame
     known = pl.col("speed_source").is_in(["given", "topology"])
     one = pl.col("held") != ""
     who = pl.when(one).then("held").otherwise(pl.lit("the other end of the link"))
-    address = pl.when(pl.col("sources") == 1).then(pl.format(" ({})", "src")).otherwise(pl.lit(""))
+    bare = one & pl.col("held").str.contains(common.MAC)
+    address = pl.when(bare & (pl.col("sources") == 1)).then(pl.format(" ({})", "src")).otherwise(pl.lit(""))
     what = (
         pl.when(pl.col("priority") < 0)
         .then(pl.lit("everything"))
@@ -69,6 +70,7 @@ def detect(tables: Tables, _fabric: Fabric | None, knobs: Knobs) -> pl.LazyFrame
         rows,
         __name__,
         ADVICE,
+        **common.place("held"),
         kind=pl.lit("pfc_ignored"),
         severity=pl.lit("critical"),
         subject=pl.format("{}{} held by {}", who, address, "sender"),

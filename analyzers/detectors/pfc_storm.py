@@ -88,6 +88,7 @@ def detect(tables: Tables, _fabric: Fabric | None, knobs: Knobs) -> pl.LazyFrame
         _holds(tables, knobs),
         __name__,
         ADVICE,
+        **common.place("sender"),
         kind=pl.lit("pfc_storm"),
         severity=pl.when(whole).then(pl.lit("critical")).otherwise(pl.lit("warning")),
         subject=pl.format("{} holds priority {}", "sender", "priority"),
@@ -106,9 +107,12 @@ def detect(tables: Tables, _fabric: Fabric | None, knobs: Knobs) -> pl.LazyFrame
         .then(pl.lit("the link speed, which sets the length of a quantum"))
         .otherwise(pl.lit("")),
         summary=pl.format(
-            "{} held priority {} of its peer for {} ({} of it) with {}, released {}",
+            "{} held priority {} of {} for {} ({} of it) with {}, released {}",
             "sender",
             "priority",
+            pl.when(pl.col("held_device") == "")
+            .then(pl.lit("its peer"))
+            .otherwise(pl.format("{}:{}", "held_device", "held_port")),
             common.duration(pl.col("length")),
             common.percent(pl.col("value")),
             common.count(pl.col("frames"), "pause frame"),

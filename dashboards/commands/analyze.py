@@ -13,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from analyzers.pipeline import Run
     from dashboards.report.facts import Facts
+    from fabric.inventory import Inventory
 
 LARGE_BYTES = 256 << 20  # takes a process about as long as another takes to start
 UNHEALTHY = 1
@@ -41,6 +42,14 @@ def analyze(
         list[str] | None,
         typer.Option(metavar="[POINT=]400G", help="Speed of the links, or of one point's link."),
     ] = None,
+    topology: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="What describes the fabric (docs/topology.md): names ports and hosts, and their speeds. "
+            "A capture is at the port that its name says, like leaf0_5.pcap or leaf0:5=PATH.",
+        ),
+    ] = None,
     jobs: Annotated[
         int,
         typer.Option(
@@ -65,8 +74,10 @@ def analyze(
     from analyzers.detectors import run_detectors
     from analyzers.pipeline import Options
     from analyzers.pipeline import analyze as read
+    from analyzers.places import Places
     from dashboards.commands import values
     from dashboards.commands.interrupt import interruptible
+    from dashboards.commands.keep import keep
     from dashboards.report import facts as report
 
     interruptible()
@@ -75,21 +86,30 @@ def analyze(
         raise FileNotFoundError(f"{html.parent}: no such folder")
     everywhere, single = values.speeds(speed or [])
     window_ns = values.duration(window, "--window")
+    inventory = _inventory(topology)
     options = Options(
-        speed_bps=everywhere, speeds=single, window_ns=window_ns,
-        jobs=jobs or _jobs(paths), icrc=icrc,
-        packets=packets,
+        speed_bps=everywhere, speeds=single, window_ns=window_ns, jobs=jobs or _jobs(paths), icrc=icrc,
+        packets=packets, places=Places.of(inventory.fabric, inventory.qos) if inventory else None,
     )  # fmt: skip
     with _bar() as progress, read(paths, options, progress) as run:
-        facts = report.gather(run.tables, run_detectors(run.tables), run.refused, run.skipped)
+        fabric = inventory.fabric if inventory else None
+        findings = run_detectors(run.tables, fabric)
+        facts = report.gather(run.tables, findings, run.refused, run.skipped, fabric)
         if not facts.inputs:
             return _nothing(facts)
         if html:
             _write_html(html, facts, run)
         if out:
-            _keep(out, facts, run)
+            keep(out, facts, run.tables, findings)
     _print(facts, as_json=as_json, all_notes=all_notes)
     return UNHEALTHY if facts.main else 0
+
+
+def _inventory(paths: list[Path] | None) -> "Inventory | None":
+    """The fabric that the user described, if any."""
+    from fabric.inventory import load
+
+    return load(paths) if paths else None
 
 
 def _jobs(paths: list[str]) -> int:
@@ -133,26 +153,6 @@ def _write_html(path: Path, facts: "Facts", run: "Run") -> None:
     from dashboards.report.html import page
 
     write_text(path, page(facts, run.tables))
-
-
-def _keep(folder: Path, facts: "Facts", run: "Run") -> None:
-    """Write every table that has rows as Parquet, and report.json last."""
-    import polars as pl
-
-    from analyzers.tables import NAMES
-    from dashboards.commands.files import whole, write_text
-    from dashboards.report import json
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in NAMES:
-        table: pl.LazyFrame = getattr(run.tables, name)
-        path = folder / f"{name}.parquet"
-        path.unlink(missing_ok=True)  # of an earlier run
-        if table.head(1).collect().is_empty():
-            continue
-        with whole(path) as temporary:
-            table.sink_parquet(temporary, compression="zstd")
-    write_text(folder / "report.json", json.as_text(facts) + "\n")
 
 
 @contextmanager

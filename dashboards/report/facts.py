@@ -6,7 +6,7 @@ form escapes for its own medium.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import polars as pl
@@ -16,6 +16,7 @@ from analyzers.merge import distinct
 from analyzers.tables import Tables
 from dashboards.report import words
 from fabric.codes import Fault
+from fabric.topology import Fabric
 
 Row = dict[str, Any]
 HEALTHY: Final = "healthy"
@@ -40,6 +41,8 @@ class Facts:
         How much was looked at: packets, roce, distinct, flows, queue_pairs, messages, ...
     events
         EVENTS counted by kind.
+    names
+        ``device:port`` of the addresses that findings speak of, where a topology knows them.
     """
 
     inputs: list[Row]
@@ -48,6 +51,7 @@ class Facts:
     events: dict[str, int]
     refused: tuple[str, ...] = ()
     other_files: int = 0
+    names: dict[str, str] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
@@ -108,6 +112,7 @@ def gather(
     findings: pl.DataFrame,
     refused: Sequence[str] = (),
     other_files: int = 0,
+    fabric: Fabric | None = None,
 ) -> Facts:
     """Collect what the report says; reads POINTS, FLOWS, EVENTS and counts MESSAGES."""
     flows = tables.flows.select(
@@ -130,7 +135,15 @@ def gather(
         events=dict(event_rows.rows()),
         refused=tuple(refused),
         other_files=other_files,
+        names=_names(findings, fabric) if fabric else {},
     )
+
+
+def _names(findings: pl.DataFrame, fabric: Fabric) -> dict[str, str]:
+    """Ports of the addresses in summaries and subjects."""
+    texts = [*findings["summary"].to_list(), *findings["subject"].to_list()]
+    found = {address for text in texts for address in words.addresses(text)}
+    return {a: str(port) for a in sorted(found) if (port := fabric.locate(a))}
 
 
 def _input(row: Row) -> Row:

@@ -29,11 +29,9 @@ def page(facts: Facts, tables: Tables) -> str:
     ]
     parts = [
         _header(facts),
-        _section("What was found", map(_finding, facts.main, [begin] * len(facts.main))),
-        _section("Good to know", [_notes(facts.notes)] if facts.notes else []),
-        _section(
-            "Could not be decided, and why", [_notes(facts.undecided)] if facts.undecided else []
-        ),
+        _section("What was found", (_finding(row, facts) for row in facts.main)),
+        _section("Good to know", _notes(facts.notes, facts)),
+        _section("Could not be decided, and why", _notes(facts.undecided, facts)),
         _section("Pictures", map(_figure, figures)),
         _section("Looked at", [_inputs(facts)]),
     ]
@@ -68,7 +66,7 @@ def _header(facts: Facts) -> str:
     since = f"Capture begins {words.clock(facts.begin)} UTC. " if facts.begin else ""
     return (
         f'<header class="{facts.verdict}"><p class="verdict">{esc(words.kind(facts.verdict))}</p>'
-        f"<h1>{esc(facts.sentence)}</h1><p>{since}{esc(found)}</p></header>"
+        f"<h1>{esc(words.named(facts.sentence, facts.names))}</h1><p>{since}{esc(found)}</p></header>"
         f'<ul class="tiles">{shown}</ul>'
     )
 
@@ -78,15 +76,15 @@ def _section(title: str, parts: Iterable[str]) -> str:
     return f"<section><h2>{esc(title)}</h2>{body}</section>" if body else ""
 
 
-def _finding(row: Row, begin: int) -> str:
-    when = words.span(row["start"], row["end"], begin)
+def _finding(row: Row, facts: Facts) -> str:
+    when = words.span(row["start"], row["end"], facts.begin)
     if row["lost_ns"]:
         when += f"; {words.duration(row['lost_ns'])} lost in sum"
     sure = f"{row['confidence'] * 100:.0f} %, {row['evidence']}"
     if row["missing"]:
         sure += f"; not seen: {row['missing']}"
     lines = [
-        ("who", row["subject"]),
+        ("who", words.named(row["subject"], facts.names)),
         ("where", f"seen at {row['point']}"),
         ("when", f"{when} ({words.clock(row['start'])})"),
         ("proof", ", ".join(f"frame {frame}" for frame in row["frames"])),
@@ -96,15 +94,17 @@ def _finding(row: Row, begin: int) -> str:
     items = "".join(f"<dt>{name}</dt><dd>{esc(text)}</dd>" for name, text in lines if text)
     return (
         f'<article class="{esc(row["severity"])}"><h3><span>{esc(row["severity"])}</span> '
-        f"{esc(words.kind(row['kind']))}</h3><p>{esc(row['summary'])}</p><dl>{items}</dl></article>"
+        f"{esc(words.kind(row['kind']))}</h3><p>{esc(words.named(row['summary'], facts.names))}</p><dl>{items}</dl></article>"
     )
 
 
-def _notes(rows: list[Row]) -> str:
+def _notes(rows: list[Row], facts: Facts) -> list[str]:
     table = [
-        (words.kind(row["kind"]), row["summary"], row["subject"], row["point"]) for row in rows
-    ]
-    return _table(("what", "details", "about", "point"), table)
+        (words.kind(row["kind"]), words.named(row["summary"], facts.names),
+         words.named(row["subject"], facts.names), row["point"])
+        for row in rows
+    ]  # fmt: skip
+    return [_table(("what", "details", "about", "point"), table)] if rows else []
 
 
 def _inputs(facts: Facts) -> str:

@@ -26,13 +26,13 @@ def report(facts: Facts, *, all_notes: bool = False) -> RenderableType:
     """The whole report; without ``all_notes`` at most ten pieces of information are shown."""
     parts: list[RenderableType] = [_verdict(facts), Text()]
     for number, row in enumerate(facts.main, 1):
-        parts += [_finding(number, row, facts.begin), Text()]
+        parts += [_finding(number, row, facts), Text()]
     for title, rows in (
         ("Good to know", facts.notes),
         ("Could not be decided, and why", facts.undecided),
     ):
         if rows:
-            parts += [_notes(title, rows, len(rows) if all_notes else 10), Text()]
+            parts += [_notes(title, rows, len(rows) if all_notes else 10, facts.names), Text()]
     parts.append(_inputs(facts))
     parts += [Text(f"not read: {words.clean(line)}", "yellow") for line in facts.refused]
     if facts.other_files:
@@ -49,7 +49,7 @@ def show(facts: Facts, console: Console, *, all_notes: bool = False) -> None:
 def _verdict(facts: Facts) -> Text:
     name = facts.verdict
     line = Text(f" {words.kind(name).upper()} ", STYLES[name])
-    line.append(" " + words.clean(facts.sentence), "bold")
+    line.append(" " + words.clean(words.named(facts.sentence, facts.names)), "bold")
     numbers = [f"{n} {severity}" for severity, n in facts.severities.items() if n]
     counts = facts.counts
     several = f" ({counts['distinct']:,} distinct)" if len(facts.inputs) > 1 else ""
@@ -65,15 +65,15 @@ def _verdict(facts: Facts) -> Text:
     return line
 
 
-def _finding(number: int, row: Row, begin: int) -> RenderableType:
+def _finding(number: int, row: Row, facts: Facts) -> RenderableType:
     title = Text(f"{number}. ")
     title.append(f" {row['severity'].upper()} ", STYLES[row["severity"]])
     title.append(" " + words.kind(row["kind"]), "bold")
     grid = Table.grid(padding=(0, 1))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    for label, text in _lines(row, begin):
-        grid.add_row(label, Text(words.clean(text)))
+    for label, text in _lines(row, facts.begin):
+        grid.add_row(label, Text(words.clean(words.named(text, facts.names))))
     return Group(title, Padding(grid, (0, 0, 0, 3)))
 
 
@@ -96,14 +96,14 @@ def _lines(row: Row, begin: int) -> list[tuple[str, str]]:
     return [*lines, ("sure", sure), ("now", row["advice"])]
 
 
-def _notes(title: str, rows: list[Row], most: int) -> RenderableType:
+def _notes(title: str, rows: list[Row], most: int, names: dict[str, str]) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
     for row in rows[:most]:
-        said = Text(words.clean(row["summary"]))
+        said = Text(words.clean(words.named(row["summary"], names)))
         subject = row["subject"] if row["subject"] != row["point"] else ""
-        where = " · ".join(filter(None, (subject, row["point"])))
+        where = " · ".join(filter(None, (words.named(subject, names), row["point"])))
         said.append(f"  {words.clean(where)}", "dim")
         table.add_row(words.kind(row["kind"]), said)
     if len(rows) > most:

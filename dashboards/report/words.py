@@ -1,8 +1,13 @@
 """Numbers and times as a person reads them, and text from captures made harmless."""
 
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 BILLION = 1_000_000_000
+ADDRESS = re.compile(
+    r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7})(?![\w:])"
+)
 
 
 def clean(text: object) -> str:
@@ -65,6 +70,21 @@ def span(start: int | None, end: int | None, begin: int) -> str:
         return "no packet dates it"
     when = after(start - begin)
     return when + (f", for {duration(end - start)}" if end > start else ", once")
+
+
+def addresses(text: str) -> list[str]:
+    """What looks like an IP or MAC address in a text."""
+    return ADDRESS.findall(text)
+
+
+def named(text: str, names: Mapping[str, str]) -> str:
+    """The text with the known ports behind addresses: ``10.0.0.1 (host0:1) → 10.0.0.2``."""
+    if not names:
+        return text
+    return ADDRESS.sub(
+        lambda a: f"{a[0]} ({names[a[0]]})" if a[0] in names else a[0],
+        text,
+    )
 
 
 def kind(name: str) -> str:
