@@ -9,6 +9,7 @@ import typer
 if TYPE_CHECKING:
     import polars as pl
 
+    from analyzers.capture.source import Tap
     from dashboards.commands.select import Wanted
 
 FILTERS = "Filters"
@@ -45,15 +46,14 @@ def packets(
 
     Example: fabric packets tap.pcapng --qpn 0x11 --psn 1000-1020
     """
-    if frame is not None:
-        from dashboards.commands.dissect import dissect
-
-        sys.stdout.write(dissect(file, frame))
-        return 0
+    from dashboards.commands.dissect import dissect
     from dashboards.commands.interrupt import interruptible
     from dashboards.commands.select import Wanted
 
     interruptible()
+    if frame is not None:
+        sys.stdout.write(dissect(file, _tap(file), frame))
+        return 0
     wanted = Wanted(
         flow=flow, src=src, dst=dst, qpn=qpn, opcode=opcode, psn=psn, time=time, kind=kind,
         fault=fault,
@@ -70,6 +70,18 @@ def packets(
     return 0
 
 
+def _tap(file: str) -> "Tap":
+    """The one capture that the user named; ValueError where it is none or several."""
+    from analyzers.capture.source import find
+
+    found = find([file])
+    if found.refused or not found.taps:
+        raise ValueError(found.refused[0] if found.refused else f"{file}: not a capture")
+    if len(found.taps) > 1:
+        raise ValueError(f"{file}: {len(found.taps)} captures; name one")
+    return found.taps[0]
+
+
 def _matching(
     file: str, wanted: "Wanted", limit: int, *, icrc: bool
 ) -> "tuple[pl.DataFrame, int, bool]":
@@ -80,7 +92,6 @@ def _matching(
     import polars as pl
 
     from analyzers.capture.batch import ROWS
-    from analyzers.capture.source import find
     from analyzers.frames import empty
     from analyzers.pipeline import Options
     from analyzers.taps import Work, list_packets
@@ -88,13 +99,9 @@ def _matching(
     from fabric.schema import PACKETS
 
     matches = condition(wanted)
-    found = find([file])
-    if found.refused or not found.taps:
-        raise ValueError(found.refused[0] if found.refused else f"{file}: not a capture")
-    if len(found.taps) > 1:
-        raise ValueError(f"{file}: {len(found.taps)} captures; name one")
+    tap = _tap(file)
     kept, rows, first = [empty(PACKETS)], 0, 0
-    work = Work(0, found.taps[0], Path(), Options().limits, icrc=icrc, batch_rows=ROWS)
+    work = Work(0, tap, Path(), Options().limits, icrc=icrc, batch_rows=ROWS)
     for first, frame in list_packets(work):
         some = frame.filter(matches(first)).head(limit + 1 - rows)
         kept.append(some)

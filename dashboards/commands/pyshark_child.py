@@ -1,4 +1,7 @@
-"""Child process of ``fabric packets --frame``: prints one frame through pyshark, or exits with 1."""
+"""Child process of ``fabric packets --frame``: prints the frame of a file through pyshark.
+
+The file holds that frame alone; ``number`` is the one it had. Exits with 1 where nothing was read.
+"""
 
 import asyncio
 import sys
@@ -12,12 +15,9 @@ def main(file: str, number: str) -> int:
 
     # pyshark asks for the current event loop, which since Python 3.12 nobody makes by itself.
     asyncio.set_event_loop(asyncio.new_event_loop())
-    capture = pyshark.FileCapture(
-        file, display_filter=f"frame.number == {int(number)}", keep_packets=False,
-        custom_parameters=["-n"],
-    )  # fmt: skip
+    capture = pyshark.FileCapture(file, keep_packets=False, custom_parameters=["-n"])
     for packet in capture:
-        sys.stdout.write(f"frame {number}, {packet.sniff_time}, {packet.length} bytes\n")
+        sys.stdout.write(f"frame {int(number)}, {packet.sniff_time}, {packet.length} bytes\n")
         for layer in packet.layers:
             sys.stdout.write(f"\n{layer.layer_name.upper()}\n")
             for name in layer.field_names:
