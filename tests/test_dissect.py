@@ -75,7 +75,8 @@ def test_tshark_shows_that_frame(odd: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["gz", "xz"])
 def test_compressed(odd: Path, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"odd.{suffix}"
-    path.write_bytes({"gz": gzip.compress, "xz": lzma.compress}[suffix](odd.read_bytes()))
+    data = odd.read_bytes()
+    path.write_bytes(gzip.compress(data) if suffix == "gz" else lzma.compress(data))
     (tap,) = find([str(path)]).taps
     assert dissect._cut(str(path), tap, 8).wire_bytes == dissect._cut(str(odd), tap, 8).wire_bytes
 
