@@ -24,7 +24,7 @@ EXPECTED = {  # scenario: kinds of which one must be told as more than informati
 @pytest.mark.parametrize("name", EXPECTED)
 def test_taps_show_what_the_label_says(name: str, tmp_path: Path) -> None:
     _, label = run(ROOT / f"fabric/simulator/scenarios/{name}.toml", tmp_path)
-    assert label["cls"] == ("lossy_link" if name == "livelock" else name)
+    assert label["cls"] == name
     taps = [str(path) for path in tmp_path.glob("tap_*.pcap")]
     with analyze(taps, Options(speed_bps=100_000_000_000)) as found:
         findings = run_detectors(found.tables)

@@ -9,15 +9,31 @@ from typing import Annotated
 import typer
 
 
+def _list(wanted: bool) -> None:
+    if wanted:
+        from fabric.simulator.shipped import table
+
+        typer.echo(table())
+        raise typer.Exit
+
+
 def simulate(
-    scenario: Annotated[Path, typer.Argument(help="scenario file (TOML)")],
-    out: Annotated[Path, typer.Option("--out", help="folder for the run; must not exist yet")],
-    seed: Annotated[int | None, typer.Option(help="overrides the scenario's seed")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
+    scenario: Annotated[
+        str, typer.Argument(help="Scenario file (TOML), or the name of one that comes along.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the run; must not exist yet.")],
+    seed: Annotated[int | None, typer.Option(help="Overrides the scenario's seed.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the label as JSON.")] = False,
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--list", is_eager=True, callback=_list, help="Show what comes along, and end."
+        ),
+    ] = False,
 ) -> None:
     """Simulate a lossless fabric with known faults.
 
-    Example: fabric simulate incast.toml --out /tmp/incast
+    Example: fabric simulate incast --out runs/incast
     """
     import json
 
@@ -25,12 +41,12 @@ def simulate(
     from fabric.simulator.outputs import RunFolder
     from fabric.simulator.run import simulate as advance
     from fabric.simulator.scenario import load
+    from fabric.simulator.shipped import find
 
-    if not scenario.is_file():
-        raise FileNotFoundError(f"{scenario}: no such scenario file")
+    path = find(scenario)
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise FileExistsError(f"{out}: exists already; choose a new folder")
-    plan = load(scenario, seed)
+    plan = load(path, seed)
     built = plan.build()
     partial = out.with_name(out.name + ".partial")
     try:
