@@ -253,6 +253,7 @@ class _Reading:
             "faults_by_kind": faults,
             "dropped": found.dropped,
             "unordered": counts["unordered"],
+            "untimed": self.reader.untimed if name == (self.points.names or [name])[0] else 0,
             "speed_bps": speed_bps,
             "speed_source": source,
             "damage": self.reader.damage,

@@ -70,6 +70,13 @@ POINTS = Table(
         C("faults_by_kind", "list[i64]", "packets", "the same by number of Fault, NONE first"),
         C("dropped", "i64", "packets", "packets the capturing system says it dropped; -1 unknown"),
         C("unordered", "i64", "packets", "packets older than their predecessor in the file"),
+        C(
+            "untimed",
+            "i64",
+            "packets",
+            "packets without a time of their own, given that of the one before; all of the input's "
+            "count at its first point",
+        ),
         C("speed_bps", "i64", "bit/s", "speed of the link"),
         C("speed_source", "str", "", "given, topology, inferred or unknown"),
         C("damage", "str", "", "why reading stopped early; empty where it did not"),

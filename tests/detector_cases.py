@@ -312,6 +312,8 @@ CASES = [
             unordered=3, faults=4, faults_by_kind=[0, 3, 0, 0, 0, 0, 1])]},
          [("bad_icrc", "warning"), ("capture_damaged", "info"), ("capture_drops", "warning"), ("clock_disorder", "info"),
           ("unreadable_frames", "info")], "3 frames not read to the end: 3 cut by the snap length"),
+    Case("capture_faults", "no times", {"points": [point(untimed=10_000)]},
+         [("untimed_packets", "info")], "10,000 packets without a time of their own, of 10000"),
     Case("capture_faults", "drops where nothing was to be judged", {"points": [point(dropped=500,
             roce=0)]}, [("capture_drops", "info")]),
     Case("capture_faults", "a sound capture", {"points": [point()]}, []),

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from analyzers.detectors import run_detectors
 from analyzers.frames import schema
 from analyzers.merge import distinct, place_losses
 from analyzers.pipeline import Options, Run, analyze
@@ -18,6 +19,8 @@ from analyzers.tables import NAMES
 from analyzers.taps import nominal_bps
 from analyzers.transport.verdicts import EventKind
 from fabric.codes import CNP_OPCODE, Fault, FrameKind, Header
+from fabric.pcap import PcapngWriter
+from fabric.roce import Route, roce
 from fabric.schema import EVENTS, FLOWS
 from tests.data import ROOT, real_data
 
@@ -309,3 +312,25 @@ def test_a_flow_belongs_to_its_input() -> None:
     assert {flow >> 32 for flow in points} == {0, 1}
     assert all(points[row["flow"]] == row["point"] for row in events.to_dicts())
     assert {name.lower() for name in EventKind.__members__} >= set(events["kind"])
+
+
+def test_packets_without_a_time_are_counted_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "untimed.pcapng"
+    with PcapngWriter(path) as writer:
+        writer.section()
+        writer.interface(name="first")
+        writer.interface(name="second")
+        for psn in range(30):
+            frame = roce(Route("10.0.0.1", "10.0.0.2"), 0x04, 17, psn)
+            if psn < 20:
+                writer.simple(frame)
+            else:
+                writer.packet(10**18 + psn, frame, interface=1)
+    with analyze([str(path)]) as run:
+        points = run.tables.points.collect()
+        found = run_detectors(run.tables).filter(pl.col("kind") == "untimed_packets")
+    assert points["untimed"].to_list() == [20, 0]
+    assert points["packets"].to_list() == [20, 10]
+    assert found["point"].to_list() == [points["point"][0]]
+    with analyze([str(ROOT / "captures" / "healthy.pcap")]) as run:
+        assert run.tables.points.collect()["untimed"].to_list() == [0]

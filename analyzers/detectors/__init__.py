@@ -88,6 +88,7 @@ OPEN_KINDS: Final = frozenset(
         "cnp_unexplained",
         "one_sided",
         "unpaired",
+        "untimed_packets",
     }
 )
 

@@ -21,6 +21,7 @@ ADVICE = {
     "capture_drops": "Use a larger capture buffer, a smaller snap length, or a hardware tap.",
     "capture_damaged": "What precedes the damage was read; take the capture again if the end counts.",
     "clock_disorder": "Check the clock of the capturing system; merge files with mergecap.",
+    "untimed_packets": "Write the capture with timestamps: pcapng's simple packet blocks have none.",
     "unreadable_frames": "Raise the snap length so that headers fit, where they were truncated.",
     "bad_icrc": "Capture at the next hop as well: where the ICRC turns bad, packets are damaged.",
 }
@@ -83,6 +84,15 @@ def _cases(tables: Tables, knobs: Knobs) -> pl.LazyFrame:
                 common.count(pl.col("unordered"), "packet"),
             ),
         ),
+        "untimed_packets": (
+            pl.col("untimed"),
+            pl.format(
+                "{} without a time of their own, of {} in all: spans, rates, round trips, pauses and timeouts "
+                "mean nothing there",
+                common.count(pl.col("untimed"), "packet"),
+                packets,
+            ),
+        ),
         "unreadable_frames": (
             pl.col("faults") - damaged,
             pl.format(
@@ -109,7 +119,7 @@ def _cases(tables: Tables, knobs: Knobs) -> pl.LazyFrame:
 
 
 def detect(tables: Tables, _fabric: Fabric | None, knobs: Knobs) -> pl.LazyFrame:
-    """FINDINGS of kind capture_drops, capture_damaged, clock_disorder, unreadable_frames and bad_icrc."""
+    """FINDINGS of kind capture_drops, capture_damaged, clock_disorder, untimed_packets, ... bad_icrc."""
     share = pl.col("value") / (pl.col("value") + pl.col("packets"))
     heavy = (pl.col("kind") == "bad_icrc") | (
         (pl.col("kind") == "capture_drops") & (share >= knobs.warning_share) & pl.col("judged")

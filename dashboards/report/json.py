@@ -12,7 +12,7 @@ from fabric import __version__
 SCHEMA_VERSION: Final = 1
 INPUT: Final = (
     "path", "point", "interface", "link_type", "first", "last", "packets", "bytes", "roce", "cnp",
-    "pauses", "ce", "faults", "dropped", "unordered", "speed_bps", "speed_source", "damage",
+    "pauses", "ce", "faults", "dropped", "unordered", "untimed", "speed_bps", "speed_source", "damage",
 )  # fmt: skip
 
 
