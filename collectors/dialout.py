@@ -23,6 +23,7 @@ from collectors.batches import AGENT, Batch, unpack
 from collectors.health import Board, Health, note
 from collectors.recorder import Recorder
 from collectors.records import Method
+from collectors.safety import safe
 from collectors.vendors import H3C, Args, Chunk, PublishResponse
 
 UNANSWERED: Final = 4096  # answers that may wait for a device which does not read them
@@ -291,9 +292,7 @@ class Answers:
     async def _on_disk(self, tickets: list[int]) -> bool:
         """Wait for tickets; False where one could not be written, which ends the stream."""
         try:
-            await asyncio.wrap_future(self.recorder.future(max(tickets)))
-            for ticket in tickets:
-                self.recorder.wait(ticket, 0)
+            await safe(self.recorder, tickets)
         except OSError as error:
             self.broken = str(error)
             return False

@@ -174,7 +174,8 @@ class Link:
                 helpers.append(asyncio.create_task(self._poll(call)))
             await self._read(call)
         except asyncio.CancelledError:
-            if not self.hung:
+            task = asyncio.current_task()
+            if not self.hung or (task and task.cancelling()):
                 raise
             raise TimeoutError("nothing came; the stream is given up") from None
         finally:
@@ -343,7 +344,7 @@ class Dialer:
             health = self.board.of("gnmi", name, target.address)
             link = Link(target, ask, health, self.recorder, self.backoff)
             tasks.append(asyncio.create_task(link.run(self._turnstile), name=name))
-            tasks[-1].add_done_callback(_failed(health))
+            tasks[-1].add_done_callback(failed(health))
             names.append(name)
         return tasks, names
 
@@ -360,7 +361,7 @@ class Dialer:
         await asyncio.gather(*(self._drop(name) for name in list(self._tasks)))
 
 
-def _failed(health: Health) -> Callable[[asyncio.Task[None]], None]:
+def failed(health: Health) -> Callable[[asyncio.Task[None]], None]:
     """A link that ends by itself is a fault of ours: it is shown, the others go on."""
 
     def look(task: asyncio.Task[None]) -> None:

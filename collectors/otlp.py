@@ -4,7 +4,6 @@ An export is answered when it is on disk; where that fails the sender is told th
 (OTLP specification, "Failures": UNAVAILABLE is retryable).
 """
 
-import asyncio
 from typing import Any, Final
 
 import grpc
@@ -13,6 +12,7 @@ from collectors.dialout import address, short
 from collectors.health import Board
 from collectors.recorder import Recorder
 from collectors.records import Method
+from collectors.safety import safe
 
 EXPORT: Final = "metricsservice/export"
 
@@ -38,7 +38,7 @@ class Otlp:
         if raw:
             ticket = self.recorder.record(peer, Method.OTLP, raw)
             try:
-                await asyncio.wrap_future(self.recorder.future(ticket))
+                await safe(self.recorder, [ticket])
             except OSError as error:
                 health.faults += 1
                 await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
