@@ -35,7 +35,7 @@ def workload(kind: str, rng: Any) -> dict[str, Any]:
             "layers": rng.randint(5, 9), "period_us": rng.randint(400, 600), "seed": rng.randint(1, 99),
         },
         "storage": {
-            "servers": hosts[:2], "clients": hosts[2:4], "size": 32 * KB, "until_us": 3000,
+            "servers": hosts[:2], "clients": hosts[2:4], "size": 32 * KB, "until_us": 2000,
             "seed": rng.randint(1, 99),
         },
         "incast": {"senders": hosts[1:], "receiver": hosts[0], "size": size},

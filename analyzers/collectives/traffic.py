@@ -14,10 +14,12 @@ from typing import Final
 import polars as pl
 
 from analyzers.tables import Tables
+from fabric.codes import PSN_MASK
 
 MOST: Final = 3_000_000  # messages looked at: the first ones in time
 CONTROL_BYTES: Final = 512  # NCCL's clear-to-send: 64 bytes for each of up to 8 requests
 READ: Final = 2
+RESENT: Final = ("loss", "timeout", "rnr", "retransmission")
 KEY: Final = ("src", "dst", "qpn", "epoch")
 
 
@@ -30,7 +32,7 @@ class Traffic:
     messages
         One row per message, by start: edge (a queue pair and direction), peer_edge, src, dst, qpn,
         sport, flow, k (its number on the edge), bytes, packets, start, end, arrived, queued_ns,
-        seen_twice, control; communicator, src_rank, dst_rank once a job names them.
+        seen_twice, recovered (it had to be sent again), control; communicator, src_rank, dst_rank once a job names them.
     speeds
         Link speed by address of the host, bit/s; absent where not known.
     hosts
@@ -47,7 +49,7 @@ class Traffic:
 
 def traffic(tables: Tables) -> Traffic:
     """Collect the messages of a run; reads POINTS, FLOWS and MESSAGES."""
-    flows = tables.flows.select("flow", "point", *KEY, "sport", "peer_flow").collect()
+    flows = tables.flows.select("flow", "point", *KEY, "sport", "peer_flow", "rtt_min_ns").collect()
     messages, cut = _collect(tables)
     counts = messages.group_by("flow").agg(
         n=pl.len().cast(pl.Int64), read=(pl.col("operation") == READ).any()
@@ -61,9 +63,13 @@ def traffic(tables: Tables) -> Traffic:
     views = _views(flows, own)
     unknown = pl.lit(-1, dtype=pl.Int32)
     rows = _joined(messages, views).with_columns(
-        control=_control(), communicator=pl.lit(""), src_rank=unknown, dst_rank=unknown
+        control=_control(),
+        recovered=pl.lit(value=False),
+        communicator=pl.lit(""),
+        src_rank=unknown,
+        dst_rank=unknown,
     )
-    rows = one_clock(rows).sort("start", "edge", "k")
+    rows = one_clock(_recovered(tables, rows)).sort("start", "edge", "k")
     speeds = (
         tables.points.filter(pl.col("speed_bps") > 0)
         .select("point", "speed_bps")
@@ -87,21 +93,38 @@ def _collect(tables: Tables) -> tuple[pl.DataFrame, bool]:
 
 
 def _own(flows: pl.DataFrame) -> pl.DataFrame:
-    """(point, host): points all of whose flows start or end at one address."""
+    """(point, host): points all of whose flows start or end at one address stand at it.
+
+    Where that is true of both ends of the only pair a tap saw, hosts that have another tap of their own
+    are left to it; what is still open goes by the round trip, which is longer nearer to the sender.
+    """
     total = flows.group_by("point").agg(flows=pl.len())
-    ends = pl.concat(
-        [
-            flows.select("point", host="src", flow="flow"),
-            flows.select("point", host="dst", flow="flow"),
-        ]
-    ).unique()
-    return (
+    ends = pl.concat([flows.select("point", "flow", host=end) for end in ("src", "dst")]).unique()
+    every = (
         ends.group_by("point", "host")
         .agg(seen=pl.len())
         .join(total, on="point")
         .filter(pl.col("seen") == pl.col("flows"))
         .select("point", "host")
     )
+    either = pl.len().over("point") > 1
+    sure, open_ = every.filter(~either), every.filter(either)
+    left = open_.join(sure.select("host"), on="host", how="anti")
+    left = left.join(_by_round_trip(flows, left), on=["point", "host"], how="anti")
+    return pl.concat([sure, left]).unique().sort("point", "host")
+
+
+def _by_round_trip(flows: pl.DataFrame, open_: pl.DataFrame) -> pl.DataFrame:
+    """(point, host) of taps with two hosts to choose from, and which of them it is not."""
+    two = open_.filter(pl.len().over("point") > 1).select("point").unique()
+    rtt = pl.col("rtt_min_ns")
+    seen = flows.filter(rtt.is_not_null()).with_columns(
+        near=rtt == rtt.max().over(KEY), several=rtt.n_unique().over(KEY) > 1
+    )
+    far = seen.filter("several").join(two, on="point", how="semi")
+    not_here = pl.when("near").then("dst").otherwise("src")
+    votes = far.select("point", host=not_here).group_by("point", "host").len()
+    return votes.filter(pl.col("len") == pl.col("len").max().over("point")).select("point", "host")
 
 
 def _views(flows: pl.DataFrame, own: pl.DataFrame) -> pl.DataFrame:
@@ -172,6 +195,43 @@ def _control() -> pl.Expr:
     back = pl.col("bytes").filter(~forth).max().over(low, high)
     other = pl.when(forth).then(back).otherwise(ahead).fill_null(0)
     return (most <= CONTROL_BYTES) & (other > CONTROL_BYTES)
+
+
+def _recovered(tables: Tables, rows: pl.DataFrame) -> pl.DataFrame:
+    """Messages that had to be sent again end when that was over, not when they were first seen.
+
+    What a queue pair sent between a lost or refused packet and its resend arrives with the resend
+    (go-back-N, IBTA 9.7.8); where the NIC resends selectively, later messages are told too late.
+    """
+    resends = tables.events.filter(pl.col("kind").is_in(RESENT), pl.col("end") > pl.col("ts"))
+    known = (
+        resends.select("flow", "psn", "ts", over="end")
+        .join(tables.flows.select("flow", *KEY), on="flow")
+        .group_by(*KEY, "psn")  # as several taps saw it
+        .agg(pl.col("ts").min(), left=pl.col("over").min(), over=pl.col("over").max())
+        .collect()
+    )
+    if known.is_empty():
+        return rows
+    by = list(KEY)
+    behind = rows.sort("arrived").join_asof(
+        known.sort("ts").drop("psn"),
+        left_on="arrived", right_on="ts", by=by, check_sortedness=False,
+    )  # fmt: skip
+    # a tap at the sender hears of the refused packet only when all of the message has left
+    around = behind.sort("end").join_asof(
+        known.sort("ts").select(*KEY, "psn", next="ts", gone="left", then="over"),
+        left_on="end", right_on="next", by=by, strategy="forward", check_sortedness=False,
+    )  # fmt: skip
+    into = (pl.col("psn").cast(pl.Int64) - pl.col("first_psn")) & PSN_MASK
+    own = into < pl.col("packets")
+    late = pl.max_horizontal("over", pl.when(own).then("then")).fill_null(0)
+    gone = pl.max_horizontal("left", pl.when(own).then("gone")).fill_null(0)
+    return around.with_columns(
+        end=pl.max_horizontal("end", gone),
+        arrived=pl.max_horizontal("arrived", late),
+        recovered=late > pl.col("arrived"),
+    ).drop("ts", "left", "over", "next", "gone", "then", "psn")
 
 
 def one_clock(rows: pl.DataFrame) -> pl.DataFrame:

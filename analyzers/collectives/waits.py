@@ -46,7 +46,7 @@ class Path:
 
     waits: list[Wait] = field(default_factory=list)
     entries: dict[str, int] = field(default_factory=dict)  # host -> when it first took part
-    done: dict[str, int] = field(default_factory=dict)  # host -> when it got its last byte
+    done: dict[str, int] = field(default_factory=dict)  # host -> when it had sent and got all
     before: dict[str, int] = field(default_factory=dict)  # the same of the operation before
 
     def own_ns(self, host: str, late_ns: int) -> int:
@@ -211,14 +211,15 @@ def critical_path(
 ) -> Path:  # fmt: skip
     """The critical path of one operation; ``rows`` are its messages with their clear-to-send.
 
-    ``before`` says when each host had its last byte of the operation before.
+    ``before`` is ``done`` of the operation before.
 
     ``nth`` of a row is its number among those of its queue pair. In a ring the n-th message needs the
     (n-1)-th that came in; elsewhere the last that came in stands for what was needed.
     """
     path = Path(entries=_entries(rows), before=before or {})
     for row in rows:
-        path.done[row["dst"]] = max(path.done.get(row["dst"], 0), row["arrived"])
+        for host, at in ((row["src"], row["end"]), (row["dst"], row["arrived"])):
+            path.done[host] = max(path.done.get(host, 0), at)
     if not rows:
         return path
     hosts: dict[str, _Host] = {}
@@ -234,10 +235,12 @@ def critical_path(
         host.sent.sort()
         host.got.sort()
     at = max(range(len(rows)), key=lambda number: rows[number]["arrived"])
+    start = rows[at]["arrived"]
     seen: set[int] = set()
     while at >= 0 and at not in seen:
         seen.add(at)
-        _moving(path, rows[at], links)
+        _moving(path, rows[at], links, start)
+        start = rows[at]["start"]
         at = _before(path, rows, at, hosts[rows[at]["src"]], algorithm)
     return path
 
@@ -253,15 +256,19 @@ def _entries(rows: list[dict[str, Any]]) -> dict[str, int]:
     return entries
 
 
-def _moving(path: Path, row: dict[str, Any], links: Links) -> None:
-    """The time a message was under way: its bytes, and what the network added."""
+def _moving(path: Path, row: dict[str, Any], links: Links, until: int) -> None:
+    """The time a message was under way: its bytes, and what the network added.
+
+    Its way counts only where what came next, at ``until``, waited for its arrival.
+    """
     start, end = row["start"], row["end"]
     ideal = min(round(links.ideal_ns(row["src"], start, end)), end - start)
     own = (row["src"], row["dst"], row["flow"], row["bytes"], "unused")
     path.waits.append(Wait("transfer", start, start + ideal, *own))
     refused = min(links.refused_ns(row), end - start - ideal)
-    slow = end - start - ideal - refused + row["queued_ns"]
-    over = end + row["queued_ns"]
+    queued = row["queued_ns"] if row["arrived"] <= until and not row["recovered"] else 0
+    slow = end - start - ideal - refused + queued
+    over = end + queued
     if refused > 0:
         late = (row["dst"], row["src"], *own[2:])
         path.waits.append(Wait("receiver", start + ideal, start + ideal + refused, *late))
@@ -279,8 +286,8 @@ def _needed(rows: list[dict[str, Any]], at: int, host: _Host, algorithm: str) ->
     if algorithm in ("ring", "direct") and own < 0 and nth == 0:
         return -1, -1  # the first step of everyone needs nobody
     before = host.got_nth.get(nth - 1, -1)
-    if before >= 0 and rows[before]["arrived"] <= start:
-        return own, before
+    if before >= 0 and (rows[before]["arrived"] <= start or rows[before]["recovered"]):
+        return own, before  # when the last missing packet came is known only roughly
     return own, _last(host.got, start)
 
 
@@ -292,7 +299,7 @@ def _before(path: Path, rows: list[dict[str, Any]], at: int, host: _Host, algori
     sent = -1 if own < 0 else rows[own]["end"]
     if own >= 0 and rows[own]["arrived"] <= start:
         sent = rows[own]["arrived"]  # its acknowledgement may have been waited for
-    came = -1 if got < 0 else rows[got]["arrived"]
+    came = -1 if got < 0 else min(rows[got]["arrived"], start)
     who = (row["src"], row["dst"], row["flow"], row["bytes"])
     ready = max(sent, came)
     if max(own, got) < 0:  # nothing came before: when the host itself took part counts
