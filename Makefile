@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SHELL := /bin/sh
 
-.PHONY: run test check bench fuzz accuracy install captures clean
+.PHONY: run test check bench fuzz accuracy install captures chaos clean
 
 install: $(STAMP)
 
@@ -40,6 +40,12 @@ FUZZ_SECONDS ?= 600
 fuzz: $(STAMP)
 	@$(BIN)/fabric warm
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+# Kills recorder, committer and compactor with -9 and counts what is left.
+KILLS ?= 200
+chaos: $(STAMP)
+	@$(BIN)/fabric warm
+	$(BIN)/python -m tests.chaos --kills $(KILLS)
 
 EVENTS ?= 1000000
 accuracy: $(STAMP)

@@ -21,9 +21,9 @@ import polars as pl
 from analyzers.frames import empty
 from analyzers.telemetry.clocks import ClockKnobs, skewed, stepped
 from analyzers.telemetry.dictionary import Dictionary, builtin
+from fabric.codes import QUANTUM_BITS
 from fabric.counters import COUNTERS as CANONICAL
 from fabric.schema import QUALITY, RATES
-from fabric.codes import QUANTUM_BITS
 
 KEY: Final = ("device", "port", "object", "index", "counter")
 KINDS: Final = pl.DataFrame(
