@@ -66,6 +66,35 @@ def _rings(case: Case, frozen: Flags) -> list[tuple[int, ...]]:
     for (x, y), row in case.graph.shares.items():
         if x in ports and y in ports and (row * frozen[x] * frozen[y]).any():
             graph.add_edge(x, y, weight=float((row * frozen[x] * frozen[y]).sum()))
+    rings = _cycles(graph)
+    if not rings and not _hosts_hold(case, frozen):
+        # Routes may be no shortest paths: then any stopped egress of the next device may be the way on.
+        _detours(case, frozen, ports, graph)
+        rings = _cycles(graph)
+    return rings
+
+
+def _hosts_hold(case: Case, frozen: Flags) -> bool:
+    """Whether a host holds its switch while ports stand frozen: a storm explains that without a ring."""
+    s, e = case.signals, case.evidence
+    cells = frozen.any(axis=0)
+    facing = np.flatnonzero(~s.host & (s.peer >= 0) & s.host[s.peer])
+    return bool((e.is_held[facing] & cells).sum() > 2)
+
+
+def _detours(case: Case, frozen: Flags, ports: set[int], graph: nx.DiGraph) -> None:
+    s, e = case.signals, case.evidence
+    queue = np.nan_to_num(e.drain_ns)
+    for x in ports:
+        peer = int(s.peer[x])
+        for y in s.on(int(s.device[peer])) if peer >= 0 else ():
+            back = s.peer[y] >= 0 and s.device[s.peer[y]] == s.device[x]
+            weight = float((queue[y] * frozen[x] * frozen[y]).sum())
+            if int(y) in ports and y != peer and not back and weight > 0:
+                graph.add_edge(x, int(y), weight=weight)
+
+
+def _cycles(graph: nx.DiGraph) -> list[tuple[int, ...]]:
     # Of several ways a port may wait, the one with most of its bytes is the ring's.
     best = nx.DiGraph()
     for x in graph:

@@ -159,6 +159,12 @@ def runs(flags: Flags, gap: int = 0) -> list[tuple[int, int]]:
     return [(int(a), int(b) + 1) for a, b in zip(first, last, strict=True)]
 
 
+def held_before(evidence: Evidence, port: int, first: int) -> bool:
+    """Whether a stretch begins where a hold of the port ends: it drains what the hold left behind."""
+    held = np.nan_to_num(evidence.held[port, max(first - 2, 0) : first + 1])
+    return bool((held > 0.3).any())
+
+
 def longest(flags: Flags, gap: int = 0) -> int:
     """Length of the longest run."""
     return max((b - a for a, b in runs(flags, gap)), default=0)

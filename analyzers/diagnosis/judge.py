@@ -6,20 +6,38 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from analyzers.diagnosis import crowding, deadlock, host_pauses, lies, links, marking
+from analyzers.diagnosis import (
+    between,
+    crowding,
+    deadlock,
+    host_pauses,
+    lies,
+    links,
+    marking,
+    polarization,
+)
 from analyzers.diagnosis.causes import RANK, Case, Cause
 from analyzers.diagnosis.evidence import Evidence
 from analyzers.diagnosis.graph import PauseGraph
 from analyzers.diagnosis.signals import priorities, signals
 from fabric.topology import Fabric
 
-RULES: Final = (deadlock, host_pauses, links, marking, crowding, lies)
+RULES: Final = (
+    deadlock, host_pauses, links, marking, crowding, polarization, between, lies,
+)  # fmt: skip
 CROWDING: Final = frozenset(
     {"incast", "contention", "ecmp_collision", "collective_hotspot", "pfc_backpressure",
      "polarization", "hostile_burst"}
 )  # fmt: skip
 # A setting is wrong on a device, and shows on each of its links.
 SETTINGS: Final = frozenset({"headroom_misconfig", "congestion_drop"})
+OF_A_HOST: Final = frozenset({"pfc_storm", "slow_receiver", "pcie_bottleneck"})
+STOPPING: Final = OF_A_HOST | {
+    "watchdog_drop",
+    "pfc_ignored",
+    "headroom_misconfig",
+    "cnp_starvation",
+}
 TOGETHER_CELLS: Final = 20
 # Holds of that many samples over all ports that no rule explains are worth a question.
 UNEXPLAINED_CELLS: Final = 10
@@ -53,7 +71,7 @@ def causes(case: Case) -> list[Cause]:
     kept: list[Cause] = []
     for cause in said:
         above = next((one for one in kept if _explains(case, one, cause)), None)
-        same = next((one for one in kept if _again(one, cause)), None)
+        same = next((one for one in kept if _again(case, one, cause)), None)
         if same is not None:
             kept[kept.index(same)] = _joined(same, cause)
         elif above is None:
@@ -65,12 +83,15 @@ def causes(case: Case) -> list[Cause]:
     return kept or _unexplained(case)
 
 
-def _again(one: Cause, other: Cause) -> bool:
+def _again(case: Case, one: Cause, other: Cause) -> bool:
     """Whether two causes are one: the same place a moment later, or one setting on several links."""
     if one.cls != other.cls:
         return False
     near = other.first <= one.last + TOGETHER_CELLS and one.first <= other.last + TOGETHER_CELLS
-    return near and (one.roots[:1] == other.roots[:1] or one.cls in SETTINGS)
+    same = one.roots[:1] == other.roots[:1] or one.cls in SETTINGS
+    if one.cls in OF_A_HOST:  # a host with several NICs stalls on all of them
+        same = case.signals.device[one.roots[0]] == case.signals.device[other.roots[0]]
+    return near and same
 
 
 def _joined(one: Cause, other: Cause) -> Cause:
@@ -91,6 +112,11 @@ def _explains(case: Case, one: Cause, other: Cause) -> bool:
     apart = other.first > one.last + gap or one.first > other.last + gap
     if apart:
         return False
+    if other.cls == "collective_hotspot" and one.cls in STOPPING:
+        return True  # what was held and let go again crowds everywhere
+    if one.cls == "pfc_storm" and other.cls == "slow_receiver":
+        s = case.signals
+        return bool({int(s.device[x]) for x in one.roots} & {int(s.device[x]) for x in other.roots})
     if set(one.roots) & set(other.roots):
         return one.cls in ("deadlock", "deadlock_fed") or other.cls in CROWDING | {one.cls}
     if one.cls in ("deadlock", "deadlock_fed"):
@@ -98,13 +124,15 @@ def _explains(case: Case, one: Cause, other: Cause) -> bool:
             set(other.roots) & set(one.members)
         )
     if other.cls == "watchdog_drop" and one.cls == "pfc_storm":
-        return int(case.signals.peer[one.roots[0]]) in other.roots
+        return bool({int(case.signals.peer[x]) for x in one.roots} & set(other.roots))
     if other.cls not in CROWDING:
         return other.cls == one.cls == "pfc_ignored"
     if one.cls in ("pfc_ignored", "headroom_misconfig", "congestion_drop"):
         s = case.signals
-        mine = {int(s.device[x]) for root in one.roots for x in (root, s.peer[root])}
-        return any(int(s.device[y]) in mine for y in other.roots)
+        ends = {int(x) for root in one.roots for x in (root, s.peer[root])}
+        mine = {int(s.device[x]) for x in ends}
+        near = any(int(s.device[y]) in mine for y in other.roots)
+        return near or bool(ends & _reach(case, other))
     if one.cls in ("lossy_link", "counter_fault"):
         return False
     reach = _reach(case, one)

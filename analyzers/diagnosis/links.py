@@ -137,8 +137,34 @@ def _degraded(case: Case, knobs: Knobs) -> list[Cause]:
                 text = f"an even {percent(mean)} of line rate from a standing queue, not held"
                 begin = _since(e.sent[x], crowd, first, mean)
                 found.append(_slow(case, int(x), begin, last, mean, text, 0.9))
+        found += _capped(case, int(x), crowd, knobs)
         found += _dark(case, int(x), knobs)
     return _merged(found)
+
+
+def _capped(case: Case, x: int, crowd: Flags, knobs: Knobs) -> list[Cause]:
+    """Whenever the queue stood the port sent the same share, never more: a ceiling.
+
+    Three samples in a row at it, and at least one more apart from them.
+    """
+    sent = np.nan_to_num(case.evidence.sent[x])
+    deep = np.flatnonzero(crowd & (np.nan_to_num(case.evidence.drain_ns[x]) > STANDING_NS))
+    rate = sent[deep]
+    for i in range(len(deep) - 2):
+        level = rate[i : i + 3].mean()
+        if deep[i + 2] - deep[i] > 2 or np.ptp(rate[i : i + 3]) > knobs.steady * level:
+            continue
+        below = rate <= (1 + knobs.steady) * level
+        first = i - int(np.argmin(np.append(below[:i][::-1], False)))
+        last = i + int(np.argmin(np.append(below[i:], False)))
+        at = np.abs(rate[first:last] - level) <= knobs.steady * level
+        if level < knobs.slow and int(at.sum()) > 3 and at.mean() >= 0.5:
+            text = (
+                f"an even {percent(float(level))} of line rate whenever its queue stood, not held"
+            )
+            begin, end = int(deep[first]), int(deep[last - 1]) + 1
+            return [_slow(case, x, begin, end, float(level), text, 0.75)]
+    return []
 
 
 def _since(sent: Array, crowd: Flags, first: int, rate: float) -> int:

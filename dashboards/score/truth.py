@@ -37,7 +37,8 @@ ANSWERS: Final[dict[str, dict[str, float]]] = {
     "cbd_backpressure": {"pfc_backpressure": 1, "contention": 1, "incast": 1},
     "pfc_backpressure": {"pfc_backpressure": 1, "contention": 1, "incast": 1},
     "cbd_no_trigger": {HEALTHY: 1, "contention": 1, "pfc_backpressure": 1},
-    "contention": {"contention": 1, "incast": 1},
+    # Flows that share a port and are kept in check by marks alone: no fault, if nobody is held.
+    "contention": {"contention": 1, "incast": 1, HEALTHY: 0.5},
     "polarization": {"polarization": 1, "ecmp_collision": 1, "collective_hotspot": 1},
     "collective_hotspot": {"collective_hotspot": 1, "ecmp_collision": 1, "rail_misplacement": 1},
     "watchdog_drop": {"watchdog_drop": 1, "pfc_storm": 1},
