@@ -26,7 +26,7 @@ class Timeline:
     ``times`` are ascending, int64 ns of the device's clock; ``rows[i][k]`` is the reading of
     ``keys[k]`` at ``times[i]``, or MISSING. ``growth[k]`` is what the column adds when the run starts
     over: the increase of a counter from first to last reading, 0 for a gauge, so that a repeated run
-    looks like more traffic and not like a reset.
+    looks like more traffic and not like a reset. A ``host`` also tells what its NICs count.
     """
 
     device: str
@@ -34,6 +34,7 @@ class Timeline:
     times: Sequence[int]
     rows: Sequence["array[int]"]
     growth: Sequence[int]
+    host: bool = False
 
     @property
     def interval_ns(self) -> int:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from collectors import messages as gnmi
 from collectors.messages import Elem, Encoding
 from collectors.timeline import MISSING, Key, Timeline
-from collectors.vocabulary import PLATFORMS, Leaf
+from collectors.vocabulary import MLX5, OPENCONFIG, PLATFORMS, Leaf, Vocabulary
 
 Row = Sequence[int]
 CHUNK = (
@@ -58,7 +58,8 @@ class Tree(Protocol):
 
 def tree(platform: str, timeline: Timeline) -> Tree:
     """The tree of a platform over the readings of a device."""
-    return SonicTree(timeline) if platform == "sonic" else OpenConfigTree(timeline)
+    switch = SonicTree(timeline) if platform == "sonic" else OpenConfigTree(timeline)
+    return HostTree(switch, OpenConfigTree(timeline, MLX5)) if timeline.host else switch
 
 
 def covers(pattern: Sequence[Elem], elems: Sequence[Elem]) -> bool:
@@ -81,12 +82,11 @@ def covers(pattern: Sequence[Elem], elems: Sequence[Elem]) -> bool:
 
 
 class OpenConfigTree:
-    """Leaves addressed one by one, as OpenConfig targets report them."""
+    """Leaves addressed one by one, as OpenConfig targets and the agent on a host report them."""
 
     encodings = (Encoding.PROTO, Encoding.JSON_IETF, Encoding.JSON)
 
-    def __init__(self, timeline: Timeline) -> None:
-        words = PLATFORMS["openconfig"]
+    def __init__(self, timeline: Timeline, words: Vocabulary = OPENCONFIG) -> None:
         self.leaves = [
             (column, leaf, leaf.elements(key))
             for column, key in enumerate(timeline.keys)
@@ -108,6 +108,20 @@ class OpenConfigTree:
         if grouped and encoding in (Encoding.JSON, Encoding.JSON_IETF):
             return Containers(chosen, head, encoding)
         return Leaves(chosen, head, encoding)
+
+
+class HostTree:
+    """A host: its ports as those of a switch, and below ``nics`` what its NICs count."""
+
+    def __init__(self, ports: Tree, nics: Tree) -> None:
+        self.ports, self.nics = ports, nics
+        self.encodings = ports.encodings
+
+    def select(self, prefix: Any, path: Any, encoding: Encoding, *, grouped: bool) -> Selection:
+        """See :class:`Tree`."""
+        asked = gnmi.elements_of(prefix, path)
+        side = self.nics if asked and asked[0][0] == "nics" else self.ports
+        return side.select(prefix, path, encoding, grouped=grouped)
 
 
 Chosen = tuple[int, Leaf, list[Elem]]

@@ -2,7 +2,7 @@
 
 Used to speak as a platform does (the replay of a run). Canonical names are those of COUNTERS
 (``object`` and ``counter``). A counter that a platform does not report, or not with that meaning, has no
-line; what only hosts count (CNPs, NAKs, marked packets received) is on no switch.
+line; what only hosts count (CNPs, NAKs, marked packets received) is on no switch, but on their NICs.
 """
 
 from collections.abc import Mapping
@@ -102,6 +102,37 @@ SONIC: Final[Vocabulary] = _table("""
     queue    watchdog_storms     COUNTERS_DB 1       /COUNTERS/{port}/Pfcwd/{port}:{index}/PFC_WD_QUEUE_STATS_DEADLOCK_DETECTED
     queue    watchdog_drops      COUNTERS_DB 1       /COUNTERS/{port}/Pfcwd/{port}:{index}/PFC_WD_QUEUE_STATS_TX_DROPPED_PACKETS
     pg       headroom_peak_bytes COUNTERS_DB 1       /PERIODIC_WATERMARKS/{port}/PriorityGroups/{port}:{index}/SAI_INGRESS_PRIORITY_GROUP_STAT_XOFF_ROOM_WATERMARK_BYTES
+""")
+
+# What mlx5 counts, by the names of `ethtool -S` and of hw_counters (linux: mlx5 counters.rst,
+# drivers/infiniband/hw/mlx5/counters.c), in the paths the agent on a host gives them. The bytes of a
+# priority are those of its queue and of its buffer; paused time is in us.
+MLX5: Final[Vocabulary] = _table("""
+    port     rx_bytes           mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/ethtool/rx_bytes_phy
+    port     rx_packets         mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/ethtool/rx_packets_phy
+    port     tx_bytes           mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/ethtool/tx_bytes_phy
+    port     tx_packets         mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/ethtool/tx_packets_phy
+    port     rx_crc_errors      mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/ethtool/rx_crc_errors_phy
+    port     pci_write_stalled_share mlx5_core 1 /nics/nic[driver=mlx5_core][port={port}]/ethtool/outbound_pci_stalled_wr
+    priority rx_pfc_frames      mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/ethtool/rx_prio{index}_pause
+    priority tx_pfc_frames      mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/ethtool/tx_prio{index}_pause
+    priority rx_pause_ns        mlx5_core 1000 /nics/nic[driver=mlx5_core][port={port}]/ethtool/rx_prio{index}_pause_duration
+    priority tx_pause_ns        mlx5_core 1000 /nics/nic[driver=mlx5_core][port={port}]/ethtool/tx_prio{index}_pause_duration
+    queue    tx_bytes           mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/ethtool/tx_prio{index}_bytes
+    queue    tx_packets         mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/ethtool/tx_prio{index}_packets
+    pg       rx_bytes           mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/ethtool/rx_prio{index}_bytes
+    pg       rx_packets         mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/ethtool/rx_prio{index}_packets
+    pg       dropped_packets    mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/ethtool/rx_prio{index}_discards
+    port     tx_cnp             mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/hw_counters/np_cnp_sent
+    port     rx_ce_packets      mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/hw_counters/np_ecn_marked_roce_packets
+    port     rx_cnp             mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/hw_counters/rp_cnp_handled
+    port     out_of_sequence    mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/hw_counters/out_of_sequence
+    port     rx_naks            mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/hw_counters/packet_seq_err
+    port     implied_naks       mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/hw_counters/implied_nak_seq_err
+    port     duplicate_requests mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/hw_counters/duplicate_request
+    port     ack_timeouts       mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/hw_counters/local_ack_timeout_err
+    port     rnr_naks           mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/hw_counters/rnr_nak_retry_err
+    port     out_of_buffer      mlx5_core 1    /nics/nic[driver=mlx5_core][port={port}]/hw_counters/out_of_buffer
 """)
 
 PLATFORMS: Final[Mapping[str, Vocabulary]] = {"openconfig": OPENCONFIG, "sonic": SONIC}

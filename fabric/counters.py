@@ -103,6 +103,8 @@ COUNTERS: dict[tuple[str, str], Counter] = _table(
     rx_buffer_full          | port     | cumulative | packets | dropped: the adapter's buffer was full
     rx_buffer_over_85       | port     | cumulative |         | times the receive buffer passed about 85 %
     pause_storm_warnings    | port     | cumulative |         | long pauses the adapter caused
+    pci_write_stalled_share | port     | gauge      | 1e-2    | part of the last second in which writes to memory waited for PCIe
+    pci_read_stalled_share  | port     | gauge      | 1e-2    | part of the last second in which reads of memory waited for PCIe
     pause_storm_errors      | port     | cumulative |         | pauses so long that the adapter stopped them
     rx_pause_transitions    | priority | cumulative |         | times the peer held or released this priority
     tx_pause_transitions    | priority | cumulative |         | times this port held or released its peer

@@ -48,7 +48,10 @@ def test_a_scenario_shows_what_it_says(path: Path, tmp_path: Path) -> None:
     assert frame.schema == schema(COUNTERS)
     told = set(frame.select("object", "counter").unique().iter_rows())
     assert told <= {(c.object, c.name) for c in CANONICAL.values()}
-    cumulative = frame.filter(~pl.col("counter").str.contains("bytes|peak|bps")).sort("ts")
+    kinds = {(c.object, c.name): c.kind for c in CANONICAL.values()}
+    grows = [what for what in told if kinds[what] == "cumulative"]
+    named = pl.DataFrame(grows, schema=["object", "counter"], orient="row")
+    cumulative = frame.join(named, on=["object", "counter"], how="semi").sort("ts")
     falls = cumulative.with_columns(
         d=pl.col("value").diff().over("device", "port", "object", "index", "counter")
     ).filter(pl.col("d") < 0)

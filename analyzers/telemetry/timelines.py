@@ -2,7 +2,7 @@
 
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import polars as pl
@@ -39,15 +39,16 @@ def thin(counters: pl.DataFrame, interval_ns: int) -> pl.DataFrame:
     )
 
 
-def timelines(counters: pl.DataFrame) -> list[Timeline]:
+def timelines(counters: pl.DataFrame, hosts: Collection[str] = ()) -> list[Timeline]:
     """A timeline for each device of COUNTERS, in the order of their names and numbers.
 
-    Of two readings of one counter at one time the later row counts.
+    Of two readings of one counter at one time the later row counts. ``hosts`` are the devices that
+    are no switches.
     """
-    return list(_timelines(counters))
+    return list(_timelines(counters, hosts))
 
 
-def _timelines(counters: pl.DataFrame) -> Iterator[Timeline]:
+def _timelines(counters: pl.DataFrame, hosts: Collection[str]) -> Iterator[Timeline]:
     devices = counters.partition_by("device", as_dict=True)
     for device, rows in sorted(((str(d), r) for (d,), r in devices.items()), key=_by_number):
         keys = rows.select(KEY).unique(maintain_order=True).with_row_index("column")
@@ -64,6 +65,7 @@ def _timelines(counters: pl.DataFrame) -> Iterator[Timeline]:
             times=times["ts"].to_list(),
             rows=[array("q", row.tobytes()) for row in table],
             growth=[_growth(key, table[:, i]) for i, key in enumerate(names)],
+            host=device in hosts,
         )
 
 

@@ -85,7 +85,7 @@ def replay(
     counters = read_counters(folder)
     if interval:
         counters = thin(counters, duration(interval, "--interval"))
-    devices = timelines(counters)
+    devices = timelines(counters, hosts_of(folder))
     if not devices:
         raise ValueError(f"{folder}: no readings in it")
     host, port = _address(listen, 1 if one_port else len(devices))
@@ -103,6 +103,14 @@ def replay(
         _watch(served)
     if not as_json:
         typer.echo(f"the run is over; {served.session.sent} responses sent")
+
+
+def hosts_of(folder: Path) -> set[str]:
+    """Devices of the run that are no switches; none where it brings no topology."""
+    from fabric.inventory import load
+
+    path = folder / "topology.json"
+    return set(load([path]).fabric.named("host")) if path.is_file() else set()
 
 
 def _address(text: str, count: int) -> tuple[str, int]:

@@ -21,6 +21,14 @@ PORT_FIELDS = {
     "tx_cnp": "tx_cnp",
     "rx_naks": "rx_nak",
 }
+NIC_FIELDS = {  # of hosts only
+    "out_of_sequence": "out_of_sequence",
+    "implied_naks": "implied_nak",
+    "duplicate_requests": "duplicate_request",
+    "ack_timeouts": "ack_timeout",
+    "rnr_naks": "rnr_nak_retry",
+    "out_of_buffer": "out_of_buffer",
+}
 QUEUE_FIELDS = {
     ("priority", "rx_xoff"): "rx_xoff",
     ("priority", "tx_xoff"): "tx_xoff",
@@ -49,15 +57,25 @@ class CounterFile:
         device, port = zip(*(name.split(":", 1) for name in built.ports), strict=True)
         names = pl.DataFrame({"device": device, "port": port})
         self.told = ~names["device"].is_in(scenario.output.silent).to_numpy()
-        self.names = names.filter(self.told)
+        self.hosts = self.told & built.state.port["host"].astype(bool)
+        self.names = {id(rows): names.filter(rows) for rows in (self.told, self.hosts)}
+        self.before = (
+            0,
+            built.state.port["rx_bytes"].copy(),
+        )  # time, ps, and bytes at the last sample
         self.pieces: list[pl.DataFrame] = []
         self.rows = 0
         self.files: list[Path] = []
         self.stuck = [fault for fault in scenario.faults if fault.kind == "counter_fault"]
-        self.frozen: dict[int, tuple[np.void, np.ndarray]] = {}
+        self.frozen: dict[int, list[np.ndarray]] = {}
 
-    def _rows(self, ts: int, of: str, index: int, counter: str, value: np.ndarray) -> pl.DataFrame:
-        return self.names.select(
+    def _rows(
+        self, ts: int, of: str, index: int, counter: str, value: np.ndarray,
+        which: np.ndarray | None = None,
+    ) -> pl.DataFrame:  # fmt: skip
+        """Rows of a counter for every port that tells, or for ``which`` of them."""
+        which = self.told if which is None else which
+        return self.names[id(which)].select(
             ts=pl.lit(ts, pl.Int64),
             seen=pl.lit(ts, pl.Int64),
             device="device",
@@ -65,14 +83,13 @@ class CounterFile:
             object=pl.lit(of),
             index=pl.lit(index, pl.Int32),
             counter=pl.lit(counter),
-            value=pl.Series(value[self.told].astype(np.int64)),
+            value=pl.Series(value[which].astype(np.int64)),
         )
 
     def sample(self, time_ns: int, built: Built) -> None:
         """Add the readings of one moment."""
-        port, queue = self._told(time_ns, built)
+        port, queue, held, holding = self._told(time_ns, built)
         ts = self.start_ns + time_ns
-        held, holding = settled_pauses(built, time_ns * 1000)
         speed = np.rint(8e12 / port["nominal_ps_per_byte"])
         frames = [self._rows(ts, "port", -1, "link_bps", speed)]
         frames += [
@@ -92,27 +109,44 @@ class CounterFile:
                 ("pg", "occupancy_bytes"): rows["occupancy"] + rows["headroom"],
             }
             frames += [self._rows(ts, of, q, name, value) for (of, name), value in derived.items()]
+        frames += [
+            self._rows(ts, "port", -1, name, port[field], self.hosts)
+            for name, field in NIC_FIELDS.items()
+        ]
+        stalled = self._stalled(time_ns * 1000, built)
+        frames.append(self._rows(ts, "port", -1, "pci_write_stalled_share", stalled, self.hosts))
         piece = pl.concat(frames)
         self.pieces.append(piece)
         self.rows += piece.height
         if self.rows >= PIECE_ROWS:
             self._flush()
 
-    def _told(self, time_ns: int, built: Built) -> tuple[np.ndarray, np.ndarray]:
+    def _stalled(self, now_ps: int, built: Built) -> np.ndarray:
+        """Percent of the time since the last sample in which a slow PCIe link had writes to carry."""
+        state = built.state
+        since, bytes_ = self.before
+        self.before = (now_ps, state.port["rx_bytes"].copy())
+        node = state.node[state.port["node"]]
+        cost = np.where(node["pci_limited"] > 0, node["drain_ps_per_byte"], 0)
+        busy = (state.port["rx_bytes"] - bytes_ + node["drain_backlog"]) * cost
+        return np.minimum(100 * busy // max(now_ps - since, 1), 100)
+
+    def _told(self, time_ns: int, built: Built) -> tuple[np.ndarray, ...]:
         """What devices report: the truth, but for ports whose counters stand still."""
-        port, queue = built.state.port, built.state.queue
+        tables = [built.state.port, built.state.queue, *settled_pauses(built, time_ns * 1000)]
         for fault in self.stuck:
             at = built.port_of[fault.place]
             over = 0 <= fault.end_ns <= time_ns
             if time_ns < fault.start_ns or over:
                 self.frozen.pop(at, None)
             elif at not in self.frozen:
-                self.frozen[at] = (port[at].copy(), queue[at].copy())
+                self.frozen[at] = [table[at].copy() for table in tables]
         if self.frozen:
-            port, queue = port.copy(), queue.copy()
-            for at, (one, eight) in self.frozen.items():
-                port[at], queue[at] = one, eight
-        return port, queue
+            tables = [table.copy() for table in tables]
+            for at, rows in self.frozen.items():
+                for table, row in zip(tables, rows, strict=True):
+                    table[at] = row
+        return tuple(tables)
 
     def _flush(self) -> None:
         if self.pieces:
