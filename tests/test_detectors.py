@@ -12,7 +12,7 @@ from analyzers.detectors import DETECTORS, OPEN_KINDS, SEVERITIES, run_detectors
 from analyzers.frames import schema
 from analyzers.tables import NAMES, Tables, tables
 from fabric.schema import FINDINGS
-from tests.detector_cases import CASES, Case, given_tables
+from tests.detector_cases import CASES, MS, Case, bins, given_tables, pause, point
 
 MODULES = {short_name(module): module for module in DETECTORS}
 CLOCKS = {"ts", "start", "end", "first", "last", "valid_from", "valid_to"}
@@ -153,6 +153,25 @@ def test_all_together_are_ranked() -> None:
     assert {"loss", "cnp", "pfc_storm"} <= set(rows["detector"])
     first = rows.filter(pl.col("severity") == rows["severity"][0])["lost_ns"].to_list()
     assert first == sorted(first, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("start", "length", "told"),
+    [
+        (0, 20 * MS, {"pfc_storm"}),  # pressure and the list of pauses say nothing more
+        (0, 12 * MS, {"pfc_storm", "pause_pressure"}),  # pressure goes on long after the storm
+    ],
+)
+def test_what_a_graver_finding_says_is_not_said_again(
+    start: int, length: int, told: set[str]
+) -> None:
+    windows = [*bins(1.0, 1, 12), *bins(0.5, 3, 40)[12:]] if length < 20 * MS else bins(1.0, 1)
+    given = {"points": [point()], "pauses": [pause(start, length)], "pause_windows": windows}
+    assert set(run_detectors(given_tables(given))["kind"]) == told
+    elsewhere = {**given, "pause_windows": [{**row, "point": "other"} for row in windows]}
+    assert {"pfc_storm", "pause_pressure"} <= set(run_detectors(given_tables(elsewhere))["kind"])
+    other = {**given, "pause_windows": [{**row, "priority": 4} for row in windows]}
+    assert {"pfc_storm", "pause_pressure"} <= set(run_detectors(given_tables(other))["kind"])
 
 
 def test_nothing_in_nothing_out() -> None:

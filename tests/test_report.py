@@ -110,6 +110,35 @@ def test_terminal_says_the_verdict_first_and_every_finding() -> None:
     assert text.index("tail loss") < text.index("loss downstream") < text.index("Good to know")
 
 
+def many(taps: int) -> Tables:
+    """The same at many taps."""
+    names = [f"tap{n}" for n in range(taps)]
+    each = {
+        "points": [point(point=name) for name in names],
+        "flows": [flow(n, point=name, peer_flow=n) for n, name in enumerate(names)],
+        "events": [loss("downstream", flow=n, point=name, psn=n) for n, name in enumerate(names)],
+        "traffic": [edge(A, B, point=name) for name in names],
+    }
+    return given_tables(each)
+
+
+def test_what_repeats_at_many_taps_is_folded() -> None:
+    facts = facts_of(many(40))
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", as_terminal(facts))
+    assert plain.count("Look between this tap and the receiver") == report.ALIKE
+    title, more = plain.split("More of the same\n")
+    assert title.count("WARNING  loss downstream") == report.ALIKE
+    assert more.split("Good to know")[0].count("packet lost") == terminal.LINES
+    assert "and more of the same: 25 loss downstream (--all, --json)" in more
+    assert "and more of the same: 37 top talkers" in more
+    whole = Console(file=io.StringIO(), width=100)
+    terminal.show(facts, whole, all_notes=True)
+    assert whole.file.getvalue().count("Look between this tap and the receiver") == 40
+    page = html.page(facts, many(40))
+    assert "<summary>37 more of the same kinds</summary>" in page
+    assert all(f"downstream of tap{n} " in page for n in range(40))
+
+
 def test_terminal_healthy_and_empty() -> None:
     healthy = facts_of(given_tables({"points": [point()], "flows": [flow(1, peer_flow=2)]}))
     assert "HEALTHY" in as_terminal(healthy)

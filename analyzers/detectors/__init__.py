@@ -118,18 +118,42 @@ def run_detectors(
         list(SEVERITIES), list(range(len(SEVERITIES))), return_dtype=pl.Int8
     )
     order = {short_name(module): number for number, module in enumerate(detectors)}
-    return (
-        pl.concat(found or [empty(FINDINGS)])
-        .match_to_schema(schema(FINDINGS))
-        .sort(
-            rank,
-            -pl.col("lost_ns"),
-            pl.col("detector").replace_strict(order, return_dtype=pl.Int32),
-            -pl.col("confidence"),
-            "start",
-            "id",
-        )
+    return _folded(
+        pl.concat(found or [empty(FINDINGS)]).match_to_schema(schema(FINDINGS)), detectors
+    ).sort(
+        rank,
+        -pl.col("lost_ns"),
+        pl.col("detector").replace_strict(order, return_dtype=pl.Int32),
+        -pl.col("confidence"),
+        "start",
+        "id",
     )
+
+
+def _folded(found: pl.DataFrame, detectors: tuple[ModuleType, ...]) -> pl.DataFrame:
+    """Leave out what a graver finding about the same subject, point and time says better.
+
+    A detector names the kinds that its own cover in ``COVERS``: kind, and the kinds left out for it. One
+    that lasts more than twice as long as what covers it is told beside it.
+    """
+    covers = [
+        (kind, covered)
+        for module in detectors
+        for kind, kinds in getattr(module, "COVERS", {}).items()
+        for covered in kinds
+    ]
+    if not covers:
+        return found
+    pairs = pl.DataFrame(covers, schema=["by", "kind"], orient="row")
+    about = ["point", "subject", "priority"]
+    graver = found.select(*about, by="kind", since="start", until="end")
+    common = pl.min_horizontal("end", "until") - pl.max_horizontal("start", "since")
+    left_out = (
+        found.join(pairs, on="kind")
+        .join(graver, on=[*about, "by"])
+        .filter(2 * common >= pl.col("end") - pl.col("start"))
+    )
+    return found.join(left_out, on="id", how="anti", maintain_order="left")
 
 
 def short_name(module: ModuleType) -> str:

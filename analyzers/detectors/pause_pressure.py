@@ -24,6 +24,8 @@ ADVICE = {
     "close together or too low.",
 }
 
+COVERS = {"pause_pressure": ("pauses",), "pause_flutter": ("pauses",)}
+
 
 @dataclass(frozen=True)
 class Knobs:

@@ -21,6 +21,7 @@ ADVICE = {
     "pfc_storm": "Go to the originator named here, a NIC or host in most cases: look for a stalled "
     "receive pipeline, reset it, and check that a PFC watchdog guards the port.",
 }
+COVERS = {"pfc_storm": ("pause_pressure", "pauses")}
 # Between the expiry of one XOFF and a refresh that came late the port may send a few frames.
 GAP_NS = 100 * common.US
 

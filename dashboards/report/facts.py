@@ -5,6 +5,7 @@ form escapes for its own medium.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,6 +22,7 @@ from fabric.topology import Fabric
 Row = dict[str, Any]
 HEALTHY: Final = "healthy"
 EMPTY: Final = "nothing_to_judge"
+ALIKE: Final = 3  # findings of one kind that are shown in full; many taps say the same
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,17 @@ def gather(
         other_files=other_files,
         names=_names(findings, fabric) if fabric else {},
     )
+
+
+def folded(rows: Sequence[Row], alike: int = ALIKE) -> tuple[list[Row], list[Row]]:
+    """The first few rows of each kind and severity, and the others: repeats at other points."""
+    seen: Counter[tuple[str, str]] = Counter()
+    shown, rest = list[Row](), list[Row]()
+    for row in rows:
+        key = row["kind"], row["severity"]
+        seen[key] += 1
+        (shown if seen[key] <= alike else rest).append(row)
+    return shown, rest
 
 
 def _names(findings: pl.DataFrame, fabric: Fabric) -> dict[str, str]:

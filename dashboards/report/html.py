@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from analyzers.tables import Tables
 from dashboards.report import hosts, plots, psn, words
-from dashboards.report.facts import Facts, Row
+from dashboards.report.facts import Facts, Row, folded
 from dashboards.report.style import CSS
 from dashboards.report.svg import Figure, esc
 from fabric import __version__
@@ -29,7 +29,7 @@ def page(facts: Facts, tables: Tables) -> str:
     ]
     parts = [
         _header(facts),
-        _section("What was found", (_finding(row, facts) for row in facts.main)),
+        _section("What was found", _findings(facts)),
         _section("Good to know", _notes(facts.notes, facts)),
         _section("Could not be decided, and why", _notes(facts.undecided, facts)),
         _section("Pictures", map(_figure, figures)),
@@ -98,7 +98,24 @@ def _finding(row: Row, facts: Facts) -> str:
     )
 
 
+def _findings(facts: Facts) -> Iterable[str]:
+    """Those of a kind after the first few, one line each behind a heading."""
+    shown, repeats = folded(facts.main)
+    yield from (_finding(row, facts) for row in shown)
+    yield from _more(repeats, facts)
+
+
 def _notes(rows: list[Row], facts: Facts) -> list[str]:
+    shown, repeats = folded(rows)
+    return [*_lines(shown, facts), *_more(repeats, facts)]
+
+
+def _more(rows: list[Row], facts: Facts) -> list[str]:
+    said = f"<details><summary>{len(rows)} more of the same kinds</summary>"
+    return [said, *_lines(rows, facts), "</details>"] if rows else []
+
+
+def _lines(rows: list[Row], facts: Facts) -> list[str]:
     table = [
         (words.kind(row["kind"]), words.named(row["summary"], facts.names),
          words.named(row["subject"], facts.names), row["point"])

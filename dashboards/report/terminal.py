@@ -4,13 +4,15 @@ Everything is put into ``Text`` objects, whose content rich never reads as marku
 control characters: names of files and interfaces come from outside.
 """
 
+from collections import Counter
+
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from dashboards.report import words
-from dashboards.report.facts import EMPTY, HEALTHY, Facts, Row
+from dashboards.report.facts import ALIKE, EMPTY, HEALTHY, Facts, Row, folded
 
 STYLES = {
     "critical": "bold white on red",
@@ -20,19 +22,25 @@ STYLES = {
     EMPTY: "black on white",
 }
 FRAMES_SHOWN = 6
+LINES = 12  # of repeated findings
 
 
 def report(facts: Facts, *, all_notes: bool = False) -> RenderableType:
-    """The whole report; without ``all_notes`` at most ten pieces of information are shown."""
+    """The whole report; without ``all_notes`` what repeats is told shortly, or counted."""
+    alike = len(facts.findings) if all_notes else ALIKE
+    shown, repeats = folded(facts.main, alike)
     parts: list[RenderableType] = [_verdict(facts), Text()]
-    for number, row in enumerate(facts.main, 1):
+    for number, row in enumerate(shown, 1):
         parts += [_finding(number, row, facts), Text()]
+    if repeats:
+        some, rest = repeats[:LINES], repeats[LINES:]
+        parts += [_notes("More of the same", some, rest, facts.names), Text()]
     for title, rows in (
         ("Good to know", facts.notes),
         ("Could not be decided, and why", facts.undecided),
     ):
         if rows:
-            parts += [_notes(title, rows, len(rows) if all_notes else 10, facts.names), Text()]
+            parts += [_notes(title, *folded(rows, alike), facts.names), Text()]
     parts.append(_inputs(facts))
     parts += [Text(f"not read: {words.clean(line)}", "yellow") for line in facts.refused]
     if facts.other_files:
@@ -96,18 +104,21 @@ def _lines(row: Row, begin: int) -> list[tuple[str, str]]:
     return [*lines, ("sure", sure), ("now", row["advice"])]
 
 
-def _notes(title: str, rows: list[Row], most: int, names: dict[str, str]) -> RenderableType:
+def _notes(title: str, rows: list[Row], rest: list[Row], names: dict[str, str]) -> RenderableType:
+    """One line each, and how many of each kind are left out."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
-    for row in rows[:most]:
+    for row in rows:
         said = Text(words.clean(words.named(row["summary"], names)))
-        subject = row["subject"] if row["subject"] != row["point"] else ""
+        subject = "" if row["subject"] in f"{row['point']}\n{row['summary']}" else row["subject"]
         where = " · ".join(filter(None, (words.named(subject, names), row["point"])))
         said.append(f"  {words.clean(where)}", "dim")
         table.add_row(words.kind(row["kind"]), said)
-    if len(rows) > most:
-        table.add_row("", Text(f"and {len(rows) - most} more (--all, --json)", "dim"))
+    if rest:
+        kinds = Counter(words.kind(row["kind"]) for row in rest)
+        more = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+        table.add_row("", Text(f"and more of the same: {more} (--all, --json)", "dim"))
     return Group(Text(title, "bold"), Padding(table, (0, 0, 0, 3)))
 
 
