@@ -60,7 +60,11 @@ def detect(tables: Tables, _fabric: Fabric | None, knobs: Knobs) -> pl.LazyFrame
     one = pl.col("held") != ""
     who = pl.when(one).then("held").otherwise(pl.lit("the other end of the link"))
     bare = one & pl.col("held").str.contains(common.MAC)
-    address = pl.when(bare & (pl.col("sources") == 1)).then(pl.format(" ({})", "src")).otherwise(pl.lit(""))
+    address = (
+        pl.when(bare & (pl.col("sources") == 1))
+        .then(pl.format(" ({})", "src"))
+        .otherwise(pl.lit(""))
+    )
     what = (
         pl.when(pl.col("priority") < 0)
         .then(pl.lit("everything"))
