@@ -1,7 +1,19 @@
 """``make bench``: every benchmark in turn; each prints its ratios against something else in the same run."""
 
-from benchmarks import bench_analyze, bench_decode, bench_simulator, bench_topology
+from benchmarks import (
+    bench_analyze,
+    bench_decode,
+    bench_simulator,
+    bench_telemetry,
+    bench_topology,
+)
 
-for benchmark in (bench_decode, bench_analyze, bench_topology, bench_simulator):
+for benchmark in (
+    bench_decode,
+    bench_analyze,
+    bench_topology,
+    bench_simulator,
+    bench_telemetry,
+):
     print(f"\n== {benchmark.__name__}: {(benchmark.__doc__ or '').splitlines()[0]}", flush=True)
     benchmark.main()
