@@ -6,7 +6,6 @@ Operations are numbered by time. Without job data nothing is lost but names: ran
 told by address.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -17,13 +16,21 @@ from analyzers.collectives import arithmetic, join
 from analyzers.collectives.job import Job
 from analyzers.collectives.recognise import Group, recognise
 from analyzers.collectives.traffic import Traffic, traffic
-from analyzers.collectives.waits import Links, Path, Spans, critical_path, with_clear
+from analyzers.collectives.waits import (
+    Links,
+    Message,
+    Path,
+    Spans,
+    critical_path,
+    with_clear,
+)
 from analyzers.frames import schema
 from analyzers.tables import Tables
 from fabric.schema import CARRIED, COLLECTIVES, STALLS
 
 TIMED: Final = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv", "broadcast",
                 "reduce", "gather", "scatter", "barrier")  # fmt: skip
+NEEDED: Final = list(Message._fields)
 MOST_TIMED: Final = 20_000  # messages of one operation whose critical path is followed
 LATE_SHARE: Final = 0.1  # of the operation: less is nobody's fault
 
@@ -92,96 +99,123 @@ def _refused(tables: Tables) -> Spans:
 
 def _rows(groups: list[Group], seen: Traffic, links: Links, resent: dict[int, float]) -> _Rows:
     rows = _Rows([], [], [])
-    parts = [part for group in groups for part in _parts(group)]
-    parts.sort(key=lambda part: (part[2]["start"].min(), part[0].members))
-    unnamed = {id(group): f"group {n}" for n, group in enumerate(groups)}
-    before: dict[int, int] = {}
-    done: dict[int, dict[str, int]] = {}
-    for number, (group, at, messages) in enumerate(parts):
-        timed = group.kind in TIMED and len(messages) <= MOST_TIMED
-        earlier = done.get(id(group))
-        path = Path()
-        if timed:
-            path = critical_path(messages.to_dicts(), links, group.algorithm, earlier)
-            done[id(group)] = path.done
-        row = _operation(number, group, at, messages, path, resent)
-        row["communicator"] = group.name or unnamed[id(group)]
-        if id(group) in before:
-            row["period_ns"] = row["start"] - before[id(group)]
-        before[id(group)] = row["start"]
-        if seen.cut:
-            row["missing"] = "; ".join(filter(None, [row["missing"], "the later messages"]))
-        rows.collectives.append(row)
-        rows.carried.append(_carried(number, messages))
-        rows.stalls += _stalls(number, path, row["end"] - row["start"])
+    share = pl.col("flow").replace_strict(resent, default=0.0, return_dtype=pl.Float64)
+    clear = [_ordered(group) for group in groups]
+    sums = [_sums(frame, share) for frame in clear]
+    starts = sorted(
+        (row["start"], at, row["part"]) for at, frame in enumerate(sums) for row in frame.to_dicts()
+    )
+    numbers = {(at, part): number for number, (_, at, part) in enumerate(starts)}
+    for at, group in enumerate(groups):
+        name = group.name or f"group {at}"
+        for row, path in _operations(group, clear[at], sums[at], links):
+            number = numbers[at, row.pop("part")]
+            row |= {"operation": number, "communicator": name}
+            if seen.cut:
+                row["missing"] = "; ".join(filter(None, [row["missing"], "the later messages"]))
+            rows.collectives.append(row)
+            rows.stalls += _stalls(number, path, row["end"] - row["start"])
+        of_part = {part: number for (group_, part), number in numbers.items() if group_ == at}
+        rows.carried.append(_carried(clear[at], of_part))
+    rows.collectives.sort(key=lambda row: row["operation"])
+    rows.stalls.sort(key=lambda row: (row["operation"], row["start"]))
     return rows
 
 
-def _parts(group: Group) -> Iterator[tuple[Group, int, pl.DataFrame]]:
-    clear = with_clear(group.messages, group.control)
+def _ordered(group: Group) -> pl.DataFrame:
+    """The messages of a group with their clear-to-send, operation by operation."""
     nth = pl.int_range(pl.len()).over("edge", "part", order_by="start")
-    for (part,), messages in clear.with_columns(nth=nth).group_by("part", maintain_order=True):
-        yield group, int(str(part)), messages
+    return with_clear(group.messages, group.control).with_columns(nth=nth).sort("part", "start")
 
 
-def _operation(
-    number: int, group: Group, at: int, messages: pl.DataFrame, path: Path,
-    resent: dict[int, float],
-) -> dict[str, Any]:  # fmt: skip
+def _sums(messages: pl.DataFrame, share: pl.Expr) -> pl.DataFrame:
+    """One row per operation: its time, bytes, and what its pairs of hosts carried."""
+    pairs = messages.group_by("part", "src", "dst").agg(pl.col("bytes").sum())
+    edges = pairs.group_by("part").agg(
+        usual=pl.col("bytes").median(), most=pl.col("bytes").max(), edges=pl.len()
+    )
+    return (
+        messages.group_by("part")
+        .agg(
+            pl.col("start").min(),
+            end=pl.col("arrived").max(),
+            messages=pl.len(),
+            measured=pl.col("bytes").sum(),
+            resent=(pl.col("bytes") * share).sum(),
+        )
+        .join(edges, on="part")
+        .sort("part")
+    )
+
+
+def _operations(
+    group: Group, messages: pl.DataFrame, sums: pl.DataFrame, links: Links
+) -> Iterator[tuple[dict[str, Any], Path]]:
+    """Rows of COLLECTIVES (with ``part`` for ``operation``) and critical paths, in time."""
+    done: dict[str, int] | None = None
+    at, before = 0, -1
+    columns = messages.select(NEEDED)
+    for sum_ in sums.iter_rows(named=True):
+        path = Path()
+        count = sum_["messages"]
+        if group.kind in TIMED and count <= MOST_TIMED:
+            rows = list(columns.slice(at, count).iter_rows())
+            path = critical_path([Message(*row) for row in rows], links, group.algorithm, done)
+            done = path.done
+        at += count
+        row = _operation(group, sum_, path)
+        row["period_ns"] = -1 if before < 0 else row["start"] - before
+        before = row["start"]
+        yield row, path
+
+
+def _operation(group: Group, sum_: dict[str, Any], path: Path) -> dict[str, Any]:
     """The row of COLLECTIVES."""
-    call = group.call(at)
+    call = group.call(sum_["part"])
     kind = call.kind if call else group.kind
     algorithm = (call.algorithm if call else "") or group.algorithm
-    edges = messages.group_by("src", "dst").agg(pl.col("bytes").sum())
     n = len(group.members)
-    measured = int(edges["bytes"].sum())
-    size, expected = _size(kind, algorithm, edges, n, measured)
+    size, expected = _size(kind, algorithm, sum_, n)
     if call and call.size >= 0:
         n = call.ranks if call.ranks > 1 else n
         size, expected = call.size, arithmetic.wire_bytes(kind, algorithm, call.size, n)
-    start, end = messages.select(pl.col("start").min(), pl.col("arrived").max()).row(0)
-    start = min([start, *path.entries.values()])
+    start, end = min([sum_["start"], *path.entries.values()]), sum_["end"]
     algbw, busbw = arithmetic.bandwidths(kind, size, n, end - start)
     late, by = path.blame()
     computes = kind == "send_recv" and group.control.is_empty()  # stages of a pipeline do
     if computes or by < LATE_SHARE * (end - start):
         late = ""
-    again = (messages.group_by("flow").agg(pl.col("bytes").sum())).iter_rows()
     return {
-        "operation": number, "start": start, "end": end,
+        "part": sum_["part"], "start": start, "end": end,
         "number": call.number if call else -1, "kind": kind, "algorithm": algorithm,
-        "bytes": size, "ranks": n, "members": group.members, "messages": len(messages),
-        "expected_bytes": expected, "measured_bytes": measured,
-        "resent_bytes": round(sum(part * resent.get(flow, 0.0) for flow, part in again)),
-        "algbw_bps": algbw, "busbw_bps": busbw, "period_ns": -1, "skew_ns": path.skew_ns(),
-        "late_rank": group.ranks.get(late, -1), "late": late,
+        "bytes": size, "ranks": n, "members": group.members, "messages": sum_["messages"],
+        "expected_bytes": expected, "measured_bytes": sum_["measured"],
+        "resent_bytes": round(sum_["resent"]), "algbw_bps": algbw, "busbw_bps": busbw,
+        "skew_ns": path.skew_ns(), "late_rank": group.ranks.get(late, -1), "late": late,
         "transfer_ns": path.total("transfer"), "network_wait_ns": path.total("network"),
         "sender_wait_ns": path.total("sender"), "receiver_wait_ns": path.total("receiver"),
         "confidence": group.confidence, "evidence": group.evidence, "missing": group.missing,
     }  # fmt: skip
 
 
-def _size(kind: str, algorithm: str, edges: pl.DataFrame, n: int, measured: int) -> tuple[int, int]:
+def _size(kind: str, algorithm: str, sum_: dict[str, Any], n: int) -> tuple[int, int]:
     """Size S and bytes on the wire of an operation of which only the traffic is known.
 
     The median pair of hosts stands for all: a pair that carried less or more shows in the ledger.
     """
     if kind not in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all"):
-        whole = kind in ("kv_cache", "storage")
-        return (measured if whole else int(edges["bytes"].to_numpy().max())), -1
-    usual = edges["bytes"].median()
-    assert isinstance(usual, float)
-    if math.isclose(usual, 0):
-        usual = measured / len(edges)
-    size = arithmetic.size_of(kind, usual, len(edges), n)
+        return (sum_["measured"] if kind in ("kv_cache", "storage") else sum_["most"]), -1
+    usual = sum_["usual"] or sum_["measured"] / sum_["edges"]
+    size = arithmetic.size_of(kind, usual, sum_["edges"], n)
     return size, arithmetic.wire_bytes(kind, algorithm, size, n)
 
 
-def _carried(number: int, messages: pl.DataFrame) -> pl.DataFrame:
-    """Rows of CARRIED of one operation."""
+def _carried(messages: pl.DataFrame, numbers: dict[int, int]) -> pl.DataFrame:
+    """Rows of CARRIED of one group; ``numbers`` has the operation of each part."""
     types = schema(CARRIED)
+    operation = pl.col("part").replace_strict(numbers, return_dtype=pl.Int64)
     return (
-        messages.group_by("flow")
+        messages.group_by("part", "flow")
         .agg(
             pl.col("src", "dst", "qpn", "sport", "src_rank", "dst_rank").first(),
             start=pl.col("start").min(),
@@ -189,9 +223,9 @@ def _carried(number: int, messages: pl.DataFrame) -> pl.DataFrame:
             messages=pl.len(),
             bytes=pl.col("bytes").sum(),
         )
-        .with_columns(operation=pl.lit(number))
+        .with_columns(operation=operation)
         .select(pl.col(name).cast(types[name]) for name in types)
-        .sort("flow")
+        .sort("operation", "flow")
     )
 
 

@@ -16,7 +16,7 @@ import polars as pl
 from analyzers.tables import Tables
 from fabric.codes import PSN_MASK
 
-MOST: Final = 3_000_000  # messages looked at: the first ones in time
+MOST: Final = 500_000  # messages looked at: the first ones in time
 CONTROL_BYTES: Final = 512  # NCCL's clear-to-send: 64 bytes for each of up to 8 requests
 READ: Final = 2
 RESENT: Final = ("loss", "timeout", "rnr", "retransmission")

@@ -9,6 +9,7 @@ clear-to-send is NCCL's (``src/transport/net_ib``): a small WRITE of the receive
 """
 
 from bisect import bisect_right
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -25,6 +26,27 @@ FALLBACK: Final = 0.9  # quantile of the messages' rates that stands in for a li
 
 
 CAUSES: Final = ("sender", "receiver", "network")
+
+
+class Message(NamedTuple):
+    """A message of an operation; columns of :class:`Traffic`, those of :func:`with_clear`, and nth."""
+
+    edge: int
+    src: str
+    dst: str
+    qpn: int
+    flow: int
+    nth: int  # among the messages of its queue pair in the operation
+    bytes: int
+    start: int
+    end: int
+    arrived: int
+    queued_ns: int
+    recovered: bool
+    handshake: bool
+    clear_sent: int  # -1 none
+    clear_at: int
+    clear_queued: int
 
 
 class Wait(NamedTuple):
@@ -90,7 +112,7 @@ class Path:
 def with_clear(data: pl.DataFrame, control: pl.DataFrame) -> pl.DataFrame:
     """Add to each message when its clear-to-send left the receiver and reached the sender.
 
-    Columns clear_sent, clear_at, clear_queued (null where there was none) and handshake (whether the
+    Columns clear_sent, clear_at, clear_queued (-1 where there was none) and handshake (whether the
     queue pair uses them at all). The n-th clear-to-send belongs to the n-th message where there are as
     many; else the last one that came before the message, and after the message before.
     """
@@ -120,9 +142,10 @@ def with_clear(data: pl.DataFrame, control: pl.DataFrame) -> pl.DataFrame:
     if len(other):
         matched.append(_latest(data, clears, other))
     if not matched:
-        empty = {name: pl.lit(None, dtype=pl.Int64) for name in _CLEAR}
+        empty = {name: pl.lit(-1, dtype=pl.Int64) for name in _CLEAR}
         return data.with_columns(**empty).drop("nth")
-    return data.join(pl.concat(matched), on=["edge", "nth"], how="left").drop("nth")
+    joined = data.join(pl.concat(matched), on=["edge", "nth"], how="left").drop("nth")
+    return joined.with_columns(pl.col(*_CLEAR).fill_null(-1))
 
 
 _CLEAR: Final = {name: pl.col(name) for name in ("clear_sent", "clear_at", "clear_queued")}
@@ -161,18 +184,17 @@ class Links:
         rates = sent.filter((took > 0) & (pl.col("packets") > 4)).select(rate=wire / took)["rate"]
         usual = rates.quantile(FALLBACK)
         self._usual = float(usual) if usual is not None else 0.0
-        self._sent: dict[str, tuple[Any, Any, Any]] = {}
+        self._sent: dict[str, tuple[Any, Any, Any, int]] = {}
         for (host,), rows in sent.group_by("src"):
             ordered = rows.sort("start")
             total = (ordered["bytes"] + FRAMING * ordered["packets"].cast(pl.Int64)).to_numpy()
-            self._sent[str(host)] = (
-                ordered["start"].to_numpy(), ordered["end"].to_numpy(), total,
-            )  # fmt: skip
+            starts, ends = ordered["start"].to_numpy(), ordered["end"].to_numpy()
+            self._sent[str(host)] = (starts, ends, total, int((ends - starts).max()))
 
-    def refused_ns(self, row: dict[str, Any]) -> int:
+    def refused_ns(self, row: Message) -> int:
         """Time of a message that its receiver was not ready for."""
-        spans = self._refused.get((row["src"], row["dst"], row["qpn"]), ())
-        inside = (min(b, row["end"]) - max(a, row["start"]) for a, b in spans)
+        spans = self._refused.get((row.src, row.dst, row.qpn), ())
+        inside = (min(b, row.end) - max(a, row.start) for a, b in spans)
         return sum(span for span in inside if span > 0)
 
     def ideal_ns(self, host: str, start: int, end: int) -> float:
@@ -180,14 +202,17 @@ class Links:
         speed = self._known.get(host, 0) or self._usual
         if not speed or host not in self._sent:
             return float(end - start)
-        starts, ends, sizes = self._sent[host]
-        to = int(np.searchsorted(starts, end, "right"))
-        begin, stop = starts[:to], ends[:to]
+        starts, ends, sizes, longest = self._sent[host]
+        near = slice(
+            int(np.searchsorted(starts, start - longest)),
+            int(np.searchsorted(starts, end, "right")),
+        )
+        begin, stop = starts[near], ends[near]
         inside = np.minimum(stop, end) - np.maximum(begin, start)
         at = inside >= 0
         lasts = np.maximum(stop[at] - begin[at], 1)
         share = np.where(stop[at] > begin[at], inside[at] / lasts, 1.0)
-        return float((sizes[:to][at] * share).sum() * 8e9 / speed)
+        return float((sizes[near][at] * share).sum() * 8e9 / speed)
 
 
 class _Host:
@@ -206,7 +231,7 @@ def _last(rows: list[tuple[int, int]], before: int) -> int:
 
 
 def critical_path(
-    rows: list[dict[str, Any]], links: Links, algorithm: str = "",
+    rows: list[Message], links: Links, algorithm: str = "",
     before: dict[str, int] | None = None,
 ) -> Path:  # fmt: skip
     """The critical path of one operation; ``rows`` are its messages with their clear-to-send.
@@ -217,97 +242,95 @@ def critical_path(
     (n-1)-th that came in; elsewhere the last that came in stands for what was needed.
     """
     path = Path(entries=_entries(rows), before=before or {})
-    for row in rows:
-        for host, at in ((row["src"], row["end"]), (row["dst"], row["arrived"])):
-            path.done[host] = max(path.done.get(host, 0), at)
     if not rows:
         return path
-    hosts: dict[str, _Host] = {}
-    edges = {row["edge"]: row["dst"] for row in rows}
+    hosts: defaultdict[str, _Host] = defaultdict(_Host)
+    edges = {row.edge: row.dst for row in rows}
     ring = algorithm == "ring" and len(set(edges.values())) == len(edges)
     for number, row in enumerate(rows):
-        hosts.setdefault(row["src"], _Host()).sent.append((row["end"], number))
-        there = hosts.setdefault(row["dst"], _Host())
-        there.got.append((row["arrived"], number))
+        hosts[row.src].sent.append((row.end, number))
+        there = hosts[row.dst]
+        there.got.append((row.arrived, number))
         if ring:
-            there.got_nth[row["nth"]] = number
-    for host in hosts.values():
+            there.got_nth[row.nth] = number
+    for name, host in hosts.items():
         host.sent.sort()
         host.got.sort()
-    at = max(range(len(rows)), key=lambda number: rows[number]["arrived"])
-    start = rows[at]["arrived"]
+        path.done[name] = max(end for end, _ in (*host.sent[-1:], *host.got[-1:]))
+    at = max(range(len(rows)), key=lambda number: rows[number].arrived)
+    start = rows[at].arrived
     seen: set[int] = set()
     while at >= 0 and at not in seen:
         seen.add(at)
         _moving(path, rows[at], links, start)
-        start = rows[at]["start"]
-        at = _before(path, rows, at, hosts[rows[at]["src"]], algorithm)
+        start = rows[at].start
+        at = _before(path, rows, at, hosts[rows[at].src], algorithm)
     return path
 
 
-def _entries(rows: list[dict[str, Any]]) -> dict[str, int]:
+def _entries(rows: list[Message]) -> dict[str, int]:
     """When each host first showed that it takes part: by data, or by a clear-to-send."""
     entries: dict[str, int] = {}
     for row in rows:
-        entries[row["src"]] = min(entries.get(row["src"], row["start"]), row["start"])
-        if row["clear_sent"] is not None:
-            clear = row["clear_sent"]
-            entries[row["dst"]] = min(entries.get(row["dst"], clear), clear)
+        entries[row.src] = min(entries.get(row.src, row.start), row.start)
+        if row.clear_sent >= 0:
+            clear = row.clear_sent
+            entries[row.dst] = min(entries.get(row.dst, clear), clear)
     return entries
 
 
-def _moving(path: Path, row: dict[str, Any], links: Links, until: int) -> None:
+def _moving(path: Path, row: Message, links: Links, until: int) -> None:
     """The time a message was under way: its bytes, and what the network added.
 
     Its way counts only where what came next, at ``until``, waited for its arrival.
     """
-    start, end = row["start"], row["end"]
-    ideal = min(round(links.ideal_ns(row["src"], start, end)), end - start)
-    own = (row["src"], row["dst"], row["flow"], row["bytes"], "unused")
+    start, end = row.start, row.end
+    ideal = min(round(links.ideal_ns(row.src, start, end)), end - start)
+    own = (row.src, row.dst, row.flow, row.bytes, "unused")
     path.waits.append(Wait("transfer", start, start + ideal, *own))
     refused = min(links.refused_ns(row), end - start - ideal)
-    queued = row["queued_ns"] if row["arrived"] <= until and not row["recovered"] else 0
+    queued = row.queued_ns if row.arrived <= until and not row.recovered else 0
     slow = end - start - ideal - refused + queued
     over = end + queued
     if refused > 0:
-        late = (row["dst"], row["src"], *own[2:])
+        late = (row.dst, row.src, *own[2:])
         path.waits.append(Wait("receiver", start + ideal, start + ideal + refused, *late))
     if slow > 0:
         path.waits.append(Wait("network", over - slow, over, *own))
 
 
-def _needed(rows: list[dict[str, Any]], at: int, host: _Host, algorithm: str) -> tuple[int, int]:
+def _needed(rows: list[Message], at: int, host: _Host, algorithm: str) -> tuple[int, int]:
     """What a message had to wait for: the last of its sender's own, and what came in; -1 nothing."""
     row = rows[at]
-    start, nth = row["start"], row["nth"]
+    start, nth = row.start, row.nth
     own = _last(host.sent, start)
     if own == at:
         own = _last(host.sent, start - 1)
     if algorithm in ("ring", "direct") and own < 0 and nth == 0:
         return -1, -1  # the first step of everyone needs nobody
     before = host.got_nth.get(nth - 1, -1)
-    if before >= 0 and (rows[before]["arrived"] <= start or rows[before]["recovered"]):
+    if before >= 0 and (rows[before].arrived <= start or rows[before].recovered):
         return own, before  # when the last missing packet came is known only roughly
     return own, _last(host.got, start)
 
 
-def _before(path: Path, rows: list[dict[str, Any]], at: int, host: _Host, algorithm: str) -> int:
+def _before(path: Path, rows: list[Message], at: int, host: _Host, algorithm: str) -> int:
     """What the sender of a message waited for; returns the message to go on with, -1 for none."""
     row = rows[at]
-    start = row["start"]
+    start = row.start
     own, got = _needed(rows, at, host, algorithm)
-    sent = -1 if own < 0 else rows[own]["end"]
-    if own >= 0 and rows[own]["arrived"] <= start:
-        sent = rows[own]["arrived"]  # its acknowledgement may have been waited for
-    came = -1 if got < 0 else min(rows[got]["arrived"], start)
-    who = (row["src"], row["dst"], row["flow"], row["bytes"])
+    sent = -1 if own < 0 else rows[own].end
+    if own >= 0 and rows[own].arrived <= start:
+        sent = rows[own].arrived  # its acknowledgement may have been waited for
+    came = -1 if got < 0 else min(rows[got].arrived, start)
+    who = (row.src, row.dst, row.flow, row.bytes)
     ready = max(sent, came)
     if max(own, got) < 0:  # nothing came before: when the host itself took part counts
         begin = min(path.entries.values())
-        ready = min(path.entries[row["src"]], start)
+        ready = min(path.entries[row.src], start)
         if ready > begin:
-            clear = "unused" if not row["handshake"] else "seen"
-            own_from = ready - path.own_ns(row["src"], ready - begin)
+            clear = "unused" if not row.handshake else "seen"
+            own_from = ready - path.own_ns(row.src, ready - begin)
             path.waits.append(Wait("earlier", begin, own_from, *who, clear))
             path.waits.append(Wait("sender", own_from, ready, *who, clear))
     ready, known = _receiver(path, row, ready)
@@ -316,19 +339,19 @@ def _before(path: Path, rows: list[dict[str, Any]], at: int, host: _Host, algori
     return got if came >= sent else own
 
 
-def _receiver(path: Path, row: dict[str, Any], ready: int) -> tuple[int, str]:
+def _receiver(path: Path, row: Message, ready: int) -> tuple[int, str]:
     """The wait of a ready sender for its clear-to-send; when it was over, and how that was seen."""
-    if not row["handshake"]:
+    if not row.handshake:
         return ready, "unused"
-    at = row["clear_at"]
-    if at is None or at > row["start"]:
+    at = row.clear_at
+    if at < 0 or at > row.start:
         return ready, "absent"
     if at <= ready:
         return ready, "seen"
-    sent = min(max(row["clear_sent"], ready), at)
-    who = (row["dst"], row["src"], row["flow"], row["bytes"], "late")
+    sent = min(max(row.clear_sent, ready), at)
+    who = (row.dst, row.src, row.flow, row.bytes, "late")
     path.waits.append(Wait("receiver", ready, sent, *who))
-    slow = min(row["clear_queued"], at - sent)
+    slow = min(row.clear_queued, at - sent)
     if slow > 0:
         path.waits.append(Wait("network", at - slow, at, *who))
     return at, "late"
