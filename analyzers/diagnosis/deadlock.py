@@ -18,6 +18,8 @@ from analyzers.detectors.common import because
 from analyzers.diagnosis.causes import Case, Cause
 from analyzers.diagnosis.evidence import SILENT, Flags, runs
 
+CELLS_ALONE = 5  # as long as a ring must stand to be locked
+
 
 @dataclass(frozen=True)
 class Knobs:
@@ -67,19 +69,20 @@ def _rings(case: Case, frozen: Flags) -> list[tuple[int, ...]]:
         if x in ports and y in ports and (row * frozen[x] * frozen[y]).any():
             graph.add_edge(x, y, weight=float((row * frozen[x] * frozen[y]).sum()))
     rings = _cycles(graph)
-    if not rings and not _hosts_hold(case, frozen):
+    if not rings and _alone(case, frozen) >= CELLS_ALONE:
         # Routes may be no shortest paths: then any stopped egress of the next device may be the way on.
         _detours(case, frozen, ports, graph)
         rings = _cycles(graph)
     return rings
 
 
-def _hosts_hold(case: Case, frozen: Flags) -> bool:
-    """Whether a host holds its switch while ports stand frozen: a storm explains that without a ring."""
+def _alone(case: Case, frozen: Flags) -> int:
+    """Cells in which ports stand frozen after the last hold of a host: what no storm explains."""
     s, e = case.signals, case.evidence
-    cells = frozen.any(axis=0)
     facing = np.flatnonzero(~s.host & (s.peer >= 0) & s.host[s.peer])
-    return bool((e.is_held[facing] & cells).sum() > 2)
+    held = np.flatnonzero(e.is_held[facing].any(axis=0))
+    after = int(held[-1]) + 1 if len(held) else 0
+    return int(frozen.any(axis=0)[after:].sum())
 
 
 def _detours(case: Case, frozen: Flags, ports: set[int], graph: nx.DiGraph) -> None:

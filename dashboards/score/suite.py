@@ -66,9 +66,7 @@ def _copy(truth: Truth, folder: Path, mask: Mask, seed: int) -> None:
     folder.mkdir()
     text = (truth.folder / "topology.json").read_text()
     (folder / "topology.json").write_text(text)
-    nodes = json.loads(text)["nodes"]
-    hosts = {str(node["name"]) for node in nodes if node.get("kind") == "host"}
-    left = masked(read_counters(truth.folder), hosts, mask, seed)
+    left = masked(read_counters(truth.folder), set(truth.hosts), mask, seed)
     left.write_parquet(folder / "counters.parquet", compression="lz4")
 
 

@@ -85,6 +85,7 @@ class Truth:
     paused: tuple[str, ...]
     interval_ns: int
     own: bool = False  # of this project's own simulator
+    hosts: frozenset[str] = frozenset()
 
     @property
     def twin(self) -> str:
@@ -128,9 +129,15 @@ def read(path: Path) -> Truth:
             paused=tuple(seen.get("ports_paused_total_us", {})),
             interval_ns=int(label.get("telemetry_interval_ns", 0)),
             own=label.get("simulator") == "fabric.simulator",
+            hosts=_hosts(path.parent),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: no label: {type(error).__name__} {error}") from error
+
+
+def _hosts(folder: Path) -> frozenset[str]:
+    nodes = json.loads((folder / "topology.json").read_text())["nodes"]
+    return frozenset(str(node["name"]) for node in nodes if node.get("kind") == "host")
 
 
 def _faults(label: dict[str, Any]) -> tuple[Fault, ...]:
