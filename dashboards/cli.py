@@ -96,6 +96,7 @@ def _app() -> typer.Typer:
     from dashboards.commands import (
         analyze,
         audit,
+        collect,
         dashboard,
         packets,
         replay,
@@ -113,6 +114,7 @@ def _app() -> typer.Typer:
     app.callback()(_top)
     app.command()(analyze.analyze)
     app.command()(audit.audit)
+    app.command()(collect.collect)
     app.command()(dashboard.dashboard)
     app.command()(packets.packets)
     app.command()(replay.replay)

@@ -1,0 +1,84 @@
+"""``fabric collect --status``: how each source of a collector fares, from the file it keeps."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+
+from collectors.health import STATUS
+
+LATE: Final = 5  # periods without a sign of life: the collector is gone
+LATE_FLOOR_S: Final = 10.0
+WELL: Final = ("streaming", "gone")
+
+
+def show(folder: Path, *, as_json: bool) -> int:
+    """Print the status; 1 where a source is not well, ValueError where no collector runs."""
+    found = read(folder)
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        _table(found)
+    return int(any(ill(source) for source in found["sources"]))
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The status of a collector that runs now."""
+    path = folder / STATUS
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+        age_s = time.time() - found["at_ns"] / 1e9
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no collector has run here") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: no status: {error}") from error
+    if not found.get("running") or age_s > max(LATE * found.get("every_s", 0), LATE_FLOOR_S):
+        how = "crashed or hangs" if found.get("running") else "has ended"
+        raise ValueError(f"{path}: the collector {how}; its last sign is {age_s:.0f} s old")
+    return found
+
+
+def ill(source: dict[str, Any]) -> bool:
+    """Whether somebody should look at a source."""
+    return source["state"] not in WELL or bool(source["left_out"])
+
+
+def _table(found: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    table = Table(box=None, pad_edge=False)
+    for name, right in (("source", 0), ("kind", 0), ("state", 0), ("since", 1), ("last", 1),
+                        ("messages", 1), ("MB", 1), ("connections", 1), ("faults", 1), ("remark", 0)):  # fmt: skip
+        table.add_column(name, justify="right" if right else "left")
+    now_ns = found["at_ns"]
+    for source in found["sources"]:
+        left_out = [f"left out {path}: {why}" for path, why in source["left_out"].items()]
+        changed = [f"{path} {how}" for path, how in source["changed"].items()]
+        table.add_row(
+            escape(source["name"]), escape(source["kind"]), source["state"],
+            _ago(now_ns, source["since_ns"]), _ago(now_ns, source["last_ns"]),
+            str(source["messages"]), f"{source['bytes'] / 1e6:.1f}", str(source["connections"]),
+            str(source["faults"]), escape("; ".join([source["error"], *left_out, *changed]).strip("; ")),
+        )  # fmt: skip
+    console.print(table)
+    recorder = found["recorder"]
+    console.print(
+        f"{recorder['records']} records, {recorder['acknowledged']} on disk, {recorder['failed']} lost"
+        + (f": {escape(recorder['last_error'])}" if recorder["last_error"] else ""),
+        highlight=False,
+    )
+
+
+def _ago(now_ns: int, then_ns: int) -> str:
+    if not then_ns:
+        return "-"
+    seconds = max(now_ns - then_ns, 0) / 1e9
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
