@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import random
+import re
 from types import ModuleType
 
 import polars as pl
@@ -11,7 +12,7 @@ import pytest
 from analyzers.detectors import DETECTORS, OPEN_KINDS, SEVERITIES, run_detectors, short_name
 from analyzers.frames import schema
 from analyzers.tables import NAMES, Tables, tables
-from fabric.schema import FINDINGS
+from fabric.schema import FINDINGS, TABLES
 from tests.detector_cases import CASES, MS, Case, bins, given_tables, pause, point
 
 MODULES = {short_name(module): module for module in DETECTORS}
@@ -110,6 +111,30 @@ def test_a_stricter_knob_never_adds_a_finding(name: str) -> None:
                 knobs = module.Knobs(**{field.name: value})
                 after = found(module, given, knobs).select(key).rows()
                 assert set(after) <= set(before), f"{field.name}={value} adds a finding"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_terabytes_do_not_overflow(name: str) -> None:
+    """Bytes and packets of an hour at 800 Gb/s: shares stay what they are, nothing turns negative."""
+    much = 10**8
+    large = {
+        table.name.lower(): [c.name for c in table.columns
+                             if c.kind == "i64" and c.unit in ("bytes", "packets")]
+        for table in TABLES
+    }  # fmt: skip
+    for case in cases_of(name):
+        given = {
+            key: [
+                {**row, **{c: row[c] * much for c in large[key] if row.get(c, 0) > 0}}
+                for row in rows
+            ]
+            for key, rows in case.given.items()
+        }
+        for row in given.get("points", []):
+            row["speed_bps"] *= 4  # and the numbers of both in the product with 8e9
+        for row in found(MODULES[name], given_tables(given)).to_dicts():
+            assert not row["value"] < 0, row
+            assert not re.search(r"(?<![\w.])-\d", row["summary"] + row["subject"]), row
 
 
 @pytest.mark.parametrize("name", MODULES)
