@@ -18,7 +18,6 @@ from analyzers.transport.account_state import (
     PAIR,
     RING_ROWS,
     ROOM,
-    RTT_BINS,
     TOTALS,
     Cause,
     Fill,
@@ -29,6 +28,8 @@ from analyzers.transport.account_state import (
     i64,
     u64,
 )
+from analyzers.transport.account_state import ANSWER as ANSWER_RECORD
+from analyzers.transport.account_state import READ as READ_RECORD
 from analyzers.transport.marks import Mark
 from analyzers.transport.messages import (
     ATOMIC,
@@ -98,12 +99,14 @@ def _kind(operation: int) -> int:
 
 
 # By the five low bits of the opcode.
+READ_RESPONSES = sum(1 << n for n in range(_O.READ_RESPONSE_FIRST, _O.READ_RESPONSE_ONLY + 1))
 ROLE = np.array([_role(n) for n in range(32)], np.uint8)
 OPERATION = np.array([_kind(n) for n in range(32)], np.uint8)
 ENDS = np.array([HAS_FIRST * (n in _FIRST) + HAS_LAST * (n in _LAST) for n in range(32)], np.uint8)
 
 ACCOUNT_BYTES, TOTALS_BYTES, RTT_BYTES = ACCOUNT.itemsize, TOTALS.itemsize, 4
 FRAGMENT_BYTES, PAIR_BYTES = FRAGMENT.itemsize, PAIR.itemsize
+READ_BYTES, ANSWER_BYTES = READ_RECORD.itemsize, ANSWER_RECORD.itemsize
 ATOMIC_BYTES = 8
 SEQUENCE_NAK = 0x60
 RNR = 1
@@ -232,7 +235,7 @@ def _take_rtt(ledger: Ledger, slot: int, ts: int, rtt: int) -> None:
     t.bin_rtt_count += 1
     t.bin_rtt_sum += rtt
     t.bin_rtt_max = max(t.bin_rtt_max, rtt)
-    ledger.rtt[slot, rtt_bin(rtt)] += 1
+    ledger.rtt[u64(rtt_bin(rtt)), slot] += 1
 
 
 @inline
@@ -379,11 +382,16 @@ def _ask_ahead(batch: Batch, i: int, hi: int, ledger: Ledger) -> None:
     grown = max(i64(a.open) - 1, 0)
     prefetch(ledger.fragments, (grown * len(ledger.flows) + near) * FRAGMENT_BYTES)
     prefetch(ledger.pairs, i64(a.pair) * PAIR_BYTES)
+    if READ_RESPONSES >> i64(batch.opcode[row] & 31) & 1:
+        peer = i64(batch.peer[row])
+        prefetch(ledger.flows, peer * ACCOUNT_BYTES + LINE)
+        prefetch(ledger.reads, peer * READ_BYTES)
+        prefetch(ledger.answers, near * ANSWER_BYTES)
     if batch.rtt_ns[row] >= 0:
         peer = i64(batch.peer[row])
         prefetch(ledger.flows, peer * ACCOUNT_BYTES)
         prefetch(ledger.totals, peer * TOTALS_BYTES)
-        prefetch(ledger.rtt, (peer * RTT_BINS + rtt_bin(batch.rtt_ns[row])) * RTT_BYTES)
+        prefetch(ledger.rtt, (rtt_bin(batch.rtt_ns[row]) * len(ledger.flows) + peer) * RTT_BYTES)
 
 
 @lean
@@ -452,8 +460,10 @@ def close_accounts(slots: NDArray[np.int32], peers: NDArray[np.int32], ledger: L
             )
         close_flow_bin(a, t, ledger.settings, ledger.rings)
         if t.rtt_count > 0:
-            t.rtt_p50 = rtt_quantile(ledger.rtt[slot], 0.5, t)
-            t.rtt_p99 = rtt_quantile(ledger.rtt[slot], 0.99, t)
+            t.rtt_p50 = rtt_quantile(ledger.rtt, slot, 0.5, t)
+            t.rtt_p99 = rtt_quantile(ledger.rtt, slot, 0.99, t)
+            for number in range(rtt_bin(t.rtt_min), rtt_bin(t.rtt_max) + 1):
+                ledger.rtt[u64(number), slot] = 0  # for the next flow of this slot
         while a.parked > 0:
             write_fragment(ledger, slot, 0)
         while a.reads > 0:

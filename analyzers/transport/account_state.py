@@ -6,6 +6,7 @@ is not resident. ``Ledger`` is the memory of one input; its first axes follow th
 spill whenever a kernel returns early.
 """
 
+import mmap
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -35,6 +36,7 @@ ROOM = 256  # free rows that a ring must have for the next sixteen packets: none
 NEVER = np.iinfo(np.int64).min
 
 LINE = 64  # bytes of a cache line
+HUGE_PAGE = 2 << 20
 
 
 def whole_lines(fields: Sequence[tuple[Any, ...]]) -> np.dtype[np.void]:
@@ -52,12 +54,20 @@ def whole_lines(fields: Sequence[tuple[Any, ...]]) -> np.dtype[np.void]:
     return cast("np.dtype[np.void]", np.dtype(layout))
 
 
-def aligned(shape: int | tuple[int, ...], dtype: np.dtype[Any]) -> Records:
-    """Zeros that begin on a cache line; memory nobody touches stays unclaimed."""
-    count = int(np.prod(shape)) * dtype.itemsize
-    room = np.zeros(count + LINE, np.uint8)
-    first = -room.ctypes.data % LINE
-    return room[first : first + count].view(dtype).reshape(shape)
+def aligned(shape: int | tuple[int, ...], dtype: np.dtype[Any], *, dense: bool = False) -> Records:
+    """Zeros that begin on a cache line; memory nobody touches stays unclaimed.
+
+    ``dense`` asks for huge pages: the first touch of one claims and clears two megabytes, but the
+    processor finds its way through large arrays by far fewer entries. NumPy by itself would ask for
+    them everywhere.
+    """
+    size = int(np.prod(shape)) * dtype.itemsize
+    pages = mmap.mmap(-1, size + HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if not dense or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return np.ndarray(shape, dtype, pages)
+    pages.madvise(mmap.MADV_HUGEPAGE)
+    first = -np.frombuffer(pages, np.uint8).ctypes.data % HUGE_PAGE
+    return np.ndarray(shape, dtype, pages, first)
 
 
 ACCOUNT = whole_lines(
@@ -361,7 +371,7 @@ class Ledger(NamedTuple):
 
     flows: Records  # ACCOUNT, by flow slot
     totals: Records  # TOTALS, by flow slot
-    rtt: NDArray[np.uint32]  # shape (slots, RTT_BINS)
+    rtt: NDArray[np.uint32]  # shape (RTT_BINS, slots): few bins are ever used
     fragments: Records  # FRAGMENT, shape (FRAGMENTS, slots): the first ones lie side by side
     reads: Records  # READ, shape (READS, slots)
     answers: Records  # ANSWER, shape (ANSWERS, slots)
@@ -390,7 +400,7 @@ def make_ledger(slots: int, rings: Rings | None = None) -> Ledger:
     return Ledger(
         aligned(slots, ACCOUNT),
         aligned(slots, TOTALS),
-        np.zeros((slots, RTT_BINS), np.uint32),
+        aligned((RTT_BINS, slots), np.dtype(np.uint32)),
         aligned((FRAGMENTS, slots), FRAGMENT),
         aligned((READS, slots), READ),
         aligned((ANSWERS, slots), ANSWER),

@@ -236,8 +236,9 @@ class Flows:
             for row in range(used.max(initial=0)):
                 some = np.flatnonzero(used > row)
                 getattr(grown, name)[row, some] = getattr(old, name)[row, some]
-        some = np.flatnonzero(old.totals["rtt_count"] + old.totals["bin_rtt_count"] > 0)
-        grown.rtt[some] = old.rtt[some]
+        for row, counts in enumerate(old.rtt):
+            if len(some := np.flatnonzero(counts)):
+                grown.rtt[row, some] = counts[some]
         self.ledger = grown._replace(trains=old.trains, rates=old.rates)
         book = make_book(slots)
         book.flows[: len(self.book.flows)] = self.book.flows
@@ -256,7 +257,7 @@ class Flows:
     def _as_words(self) -> list[NDArray[np.uint64]]:
         """The memory that belongs to a slot alone, shape (slots, words) each."""
         tracked = (getattr(self.state, name) for name in PER_SLOT)
-        every = (self.ledger.flows, self.ledger.totals, self.ledger.rtt, *tracked)
+        every = (self.ledger.flows, self.ledger.totals, *tracked)
         return [records.view(np.uint64).reshape(len(records), -1) for records in every]
 
     def _forget_names(self) -> None:

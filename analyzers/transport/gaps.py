@@ -62,7 +62,7 @@ def at(event: Record, ts: int, end: int, frame: int) -> None:
 @helper
 def close_gap(f: Flow, k: int) -> None:
     """Gap ``k`` leaves: with an event, where no other speaks of it."""
-    g = f.open.gaps[k]
+    g = f.ranges.gaps[k]
     if g.acked:
         event = f.tap.events[new_event(f, CAPTURE_LOSS, MISSED, TAP, g.lo)]
         at(event, g.opened, g.acked_ts, g.frame)
@@ -82,7 +82,7 @@ def drop_gap(f: Flow, k: int) -> None:
     o = f.open
     o.gap_count -= 1
     for n in range(k, o.gap_count):
-        o.gaps[n] = o.gaps[n + 1]
+        f.ranges.gaps[n] = f.ranges.gaps[n + 1]
 
 
 @helper
@@ -96,7 +96,7 @@ def insert_gap(f: Flow, k: int) -> int:
         close_gap(f, LOWEST)
         k = max(k - 1, 0)
     for n in range(o.gap_count, k, -1):
-        f.open.gaps[n] = f.open.gaps[n - 1]
+        f.ranges.gaps[n] = f.ranges.gaps[n - 1]
     o.gap_count += 1
     return k
 
@@ -105,7 +105,7 @@ def insert_gap(f: Flow, k: int) -> int:
 def open_gap(f: Flow, hi: int, t: int, frame: int) -> int:
     """The packets from ``nxt`` to ``hi`` were not seen: index of the gap."""
     k = insert_gap(f, f.open.gap_count)
-    g = f.open.gaps[k]
+    g = f.ranges.gaps[k]
     g.lo = f.seq.nxt
     g.hi = hi
     g.opened = t
@@ -127,7 +127,7 @@ def find_range(ranges: Records, count: int, u: int) -> int:
 @inline
 def find_gap(f: Flow, u: int) -> int:
     """Index of the gap that holds u, or -1."""
-    return find_range(f.open.gaps, f.open.gap_count, u)
+    return find_range(f.ranges.gaps, f.open.gap_count, u)
 
 
 @helper
@@ -135,21 +135,21 @@ def fill_gap(f: Flow, u: int, hi: int) -> None:
     """PSNs [u, hi) were seen, u in a gap: take them out of all gaps."""
     o = f.open
     k = i64(find_gap(f, u))
-    if o.gaps[k].lo < u and o.gaps[k].hi > hi:
+    if f.ranges.gaps[k].lo < u and f.ranges.gaps[k].hi > hi:
         if o.gap_count == OPEN_GAPS and k == 0:
             close_gap(f, LOWEST)  # splitting the lowest opens one gap too many
             return
         k = insert_gap(f, k)
-        o.gaps[k] = o.gaps[k + 1]
-        o.gaps[k].hi = u
-        o.gaps[k + 1].lo = hi
+        f.ranges.gaps[k] = f.ranges.gaps[k + 1]
+        f.ranges.gaps[k].hi = u
+        f.ranges.gaps[k + 1].lo = hi
         return
-    if o.gaps[k].lo < u:
-        o.gaps[k].hi = u
+    if f.ranges.gaps[k].lo < u:
+        f.ranges.gaps[k].hi = u
         k += 1
-    while k < o.gap_count and o.gaps[k].lo < hi:
-        if o.gaps[k].hi > hi:
-            o.gaps[k].lo = hi
+    while k < o.gap_count and f.ranges.gaps[k].lo < hi:
+        if f.ranges.gaps[k].hi > hi:
+            f.ranges.gaps[k].lo = hi
             return
         drop_gap(f, k)
 
@@ -160,13 +160,13 @@ def missed_by_tap(f: Flow, hi: int, t: int, frame: int) -> None:
     s = f.seq
     o = f.open
     if o.gap_count:
-        g = f.open.gaps[o.gap_count - 1]
+        g = f.ranges.gaps[o.gap_count - 1]
         if g.acked and g.hi == s.nxt:
             g.hi = hi
             g.acked_ts = t
             s.nxt = hi
             return
-    g = f.open.gaps[open_gap(f, hi, t, frame)]
+    g = f.ranges.gaps[open_gap(f, hi, t, frame)]
     g.acked = 1
     g.acked_ts = t
     g.acked_frame = frame
@@ -178,8 +178,8 @@ def acknowledge_gaps(f: Flow, hi: int, t: int, frame: int) -> None:
     """The receiver has everything below ``hi``: what the tap did not see of it, the tap missed."""
     o = f.open
     k = LOWEST
-    while k < o.gap_count and f.open.gaps[k].lo < hi:
-        g = f.open.gaps[k]
+    while k < o.gap_count and f.ranges.gaps[k].lo < hi:
+        g = f.ranges.gaps[k]
         if g.acked:
             k += 1
             continue
@@ -190,10 +190,10 @@ def acknowledge_gaps(f: Flow, hi: int, t: int, frame: int) -> None:
             else:
                 close_gap(f, k)
             continue
-        merges = k > 0 and f.open.gaps[k - 1].acked != 0
-        merges = merges and f.open.gaps[k - 1].hi == g.lo
+        merges = k > 0 and f.ranges.gaps[k - 1].acked != 0
+        merges = merges and f.ranges.gaps[k - 1].hi == g.lo
         if merges:
-            before = f.open.gaps[k - 1]
+            before = f.ranges.gaps[k - 1]
             before.hi = min(hi, g.hi)
             before.acked_ts = t
             if g.hi > hi:
@@ -206,10 +206,10 @@ def acknowledge_gaps(f: Flow, hi: int, t: int, frame: int) -> None:
                 close_gap(f, LOWEST)
                 continue
             k = insert_gap(f, k)
-            f.open.gaps[k] = f.open.gaps[k + 1]
-            f.open.gaps[k].hi = hi
-            f.open.gaps[k + 1].lo = hi
-        g = f.open.gaps[k]
+            f.ranges.gaps[k] = f.ranges.gaps[k + 1]
+            f.ranges.gaps[k].hi = hi
+            f.ranges.gaps[k + 1].lo = hi
+        g = f.ranges.gaps[k]
         g.acked = 1
         g.acked_ts = t
         g.acked_frame = frame
@@ -221,7 +221,7 @@ def settle_due_gaps(f: Flow, t: int) -> None:
     """Tell what the tap missed, once no mirror can bring it any more."""
     k = LOWEST
     while k < f.open.gap_count:
-        g = f.open.gaps[k]
+        g = f.ranges.gaps[k]
         if g.acked and t - g.acked_ts >= MIRROR_NS:
             close_gap(f, k)
         else:

@@ -43,6 +43,7 @@ def flow_of(state: Sequences, slot: int) -> Flow:
         state.memory[slot],
         state.memory[peer],
         state.open[slot],
+        state.ranges[slot],
         state.tap[0],
     )
 
@@ -264,7 +265,7 @@ def doubt(state: Sequences, slot: int, carrier: int) -> None:
     if state.seq[slot].asked:
         o.doubt = state.seq[slot].nxt
         for k in range(o.gap_count):
-            o.gaps[k].told = 1
+            state.ranges[slot].gaps[k].told = 1
 
 
 @inline
@@ -287,7 +288,7 @@ def part(state: Sequences, slot: int) -> None:
     state.seq[slot].peer = -1
     state.seq[peer].peer = -1
     state.links[peer].asked_birth = 0
-    if state.links[peer].asks:
+    if state.seq[peer].asks:
         enlist(state, peer)
 
 

@@ -123,7 +123,7 @@ def forget_read(f: Flow, p: int, hi: int) -> None:
     """No requester waits so long for a response: the tap missed what it did not see."""
     k = LOWEST
     while k < f.open.response_gap_count:
-        if p <= f.open.response_gaps[k].lo < hi:
+        if p <= f.ranges.response_gaps[k].lo < hi:
             close_response_gap(f, k, CAPTURE_LOSS)
         else:
             k += 1
@@ -133,7 +133,7 @@ def forget_read(f: Flow, p: int, hi: int) -> None:
 def close_response_gap(f: Flow, k: int, kind: int) -> None:
     """Response gap ``k`` of the requests in ``slot`` leaves, as an event of the responses' flow."""
     o = f.open
-    g = f.open.response_gaps[k]
+    g = f.ranges.response_gaps[k]
     if g.told == 0 and f.seq.peer >= 0:
         missed = kind == CAPTURE_LOSS
         verdict, place = (MISSED, TAP) if missed else (UNDETERMINED, NOWHERE)
@@ -144,7 +144,7 @@ def close_response_gap(f: Flow, k: int, kind: int) -> None:
         f.tap.control[CAPTURE_LOSSES] += missed
     o.response_gap_count -= 1
     for n in range(k, o.response_gap_count):
-        f.open.response_gaps[n] = f.open.response_gaps[n + 1]
+        f.ranges.response_gaps[n] = f.ranges.response_gaps[n + 1]
 
 
 @helper
@@ -153,7 +153,7 @@ def open_response_gap(f: Flow, lo: int, hi: int, t: int, frame: int, told: int) 
     o = f.open
     if o.response_gap_count == RESPONSE_GAPS:
         close_response_gap(f, LOWEST, GAP)
-    g = f.open.response_gaps[o.response_gap_count]
+    g = f.ranges.response_gaps[o.response_gap_count]
     g.lo = lo
     g.hi = hi
     g.opened = t
@@ -165,13 +165,13 @@ def open_response_gap(f: Flow, lo: int, hi: int, t: int, frame: int, told: int) 
 @inline
 def find_response_gap(f: Flow, q: int) -> int:
     """Index of the response gap that holds q, or -1."""
-    return find_range(f.open.response_gaps, f.open.response_gap_count, q)
+    return find_range(f.ranges.response_gaps, f.open.response_gap_count, q)
 
 
 @helper
 def fill_response_gap(f: Flow, k: int, r: Record, q: int, t: int, frame: int) -> int:
     """Response q of READ r was seen after all: returns its mark."""
-    g = f.open.response_gaps[k]
+    g = f.ranges.response_gaps[k]
     mark = FILL
     if g.told == 0 and r.asked_frame == 0:
         mark = LATE
@@ -191,7 +191,7 @@ def fill_response_gap(f: Flow, k: int, r: Record, q: int, t: int, frame: int) ->
 def find_open_response_gap(f: Flow, q: int) -> int:
     """The same, of those whose loss was not told yet."""
     for k in range(f.open.response_gap_count):
-        g = f.open.response_gaps[k]
+        g = f.ranges.response_gaps[k]
         if g.lo <= q < g.hi and not g.told:
             return k
     return -1
@@ -200,7 +200,7 @@ def find_open_response_gap(f: Flow, q: int) -> int:
 @helper
 def take_response(f: Flow, k: int, q: int) -> None:
     """Take q out of response gap k."""
-    g = f.open.response_gaps[k]
+    g = f.ranges.response_gaps[k]
     hi, opened, shown, told = g.hi, g.opened, g.frame, g.told
     g.hi = q
     if g.lo == q:
@@ -245,7 +245,7 @@ def ask_again(f: Flow, k: int, u: int, n: int, t: int, frame: int, explained: bo
         of_peer(f, event)
         at(event, t, t, frame)
         if gap >= 0:
-            g = f.open.response_gaps[gap]
+            g = f.ranges.response_gaps[gap]
             event.place = UPSTREAM
             event.psns = g.hi - u
             at(event, g.opened, t, g.frame)
@@ -257,7 +257,7 @@ def ask_again(f: Flow, k: int, u: int, n: int, t: int, frame: int, explained: bo
         event.resent = n
         event.resend_frame = frame
     for m in range(f.open.response_gap_count):
-        g = f.open.response_gaps[m]
+        g = f.ranges.response_gaps[m]
         if g.lo < r.p or g.hi > r.hi or g.hi <= u:
             continue
         if g.lo < u:

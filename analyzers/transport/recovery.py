@@ -53,7 +53,7 @@ def refresh(f: Flow) -> None:
     slow = s.slow & SLOW_UNJUDGED
     if o.gap_count:
         slow |= SLOW_GAPS
-    if f.open.recoveries[0].kind or f.open.recoveries[1].kind:
+    if s.slow & SLOW_RECOVERY and (o.recoveries[0].kind or o.recoveries[1].kind):
         slow |= SLOW_RECOVERY
     if o.run == OPEN:
         slow |= SLOW_RUN
@@ -99,6 +99,7 @@ def new_recovery(f: Flow, kind: int, e: int, t: int, frame: int) -> None:
     r.acked = 0
     r.decided = 0
     f.open.served = 0
+    f.seq.slow |= SLOW_RECOVERY
 
 
 @helper
@@ -154,9 +155,9 @@ def skip(f: Flow, lo: int, hi: int, t: int, frame: int) -> None:
     o = f.open
     if o.skip_count == SKIPPED_RANGES:
         for n in range(o.skip_count - 1):
-            f.open.skips[n] = f.open.skips[n + 1]
+            f.ranges.skips[n] = f.ranges.skips[n + 1]
         o.skip_count -= 1
-    k = f.open.skips[o.skip_count]
+    k = f.ranges.skips[o.skip_count]
     k.lo = lo
     k.hi = hi
     k.opened = t
@@ -167,7 +168,7 @@ def skip(f: Flow, lo: int, hi: int, t: int, frame: int) -> None:
 @inline
 def find_skip(f: Flow, u: int) -> int:
     """Index of the range skipped by the last run that holds u, or -1."""
-    return find_range(f.open.skips, f.open.skip_count, u)
+    return find_range(f.ranges.skips, f.open.skip_count, u)
 
 
 @helper

@@ -42,6 +42,8 @@ from analyzers.transport.recovery import (
     REORDER,
     REORDERED,
     RUNNING,
+    SLOW_PROVISIONAL,
+    SLOW_RUN,
     TIMEOUT,
     UNEXPLAINED,
     UPSTREAM,
@@ -244,7 +246,7 @@ def slow_request(f: Flow, p: Request) -> int:
             begin_counting(f, p.psn)
         else:
             settle_due(f, p.t)
-    if o.provisional:
+    if s.slow & SLOW_PROVISIONAL and o.provisional:
         settle_span(f, unwrap(p.psn, s.nxt))
     operation = p.opcode & 31
     if FIRST_MIDDLE >> operation & 1 and p.payload > s.pmtu:
@@ -309,7 +311,7 @@ def place(f: Flow, p: Request, u: int) -> int:
 def new_request(f: Flow, p: Request, u: int, n: int) -> None:
     """Rule 4."""
     s = f.seq
-    if f.open.run == OPEN:
+    if s.slow & SLOW_RUN and f.open.run == OPEN:
         end_run(f, ENDED)
     opened = u > s.nxt
     if opened:
@@ -346,7 +348,7 @@ def forget_timed(f: Flow, u: int) -> None:
 def late_original(f: Flow, p: Request, u: int, n: int, k: int) -> None:
     """Rule 5g."""
     o = f.open
-    g = f.open.gaps[k]
+    g = f.ranges.gaps[k]
     event = f.tap.events[new_event(f, REORDER, REORDERED, TAP if g.acked else UPSTREAM, u)]
     at(event, g.opened, p.t, g.frame)
     event.psns = n
@@ -365,7 +367,7 @@ def fill(f: Flow, p: Request, u: int, n: int, k: int) -> int:
     """A run sends [u, u + n), u in gap k: is it a first sight? Rule 8, where nobody asked for it."""
     if k < 0:
         return REPEAT
-    g = f.open.gaps[k]
+    g = f.ranges.gaps[k]
     if g.acked:
         close_gap(f, k)
         return REPEAT
@@ -435,7 +437,7 @@ def again(f: Flow, p: Request, u: int, n: int, k: int) -> int:  # noqa: C901  a 
             r.again = max(r.again, r.e)
             r.agains += 1
         if u == r.e and k >= 0:
-            o.gaps[k].told = 1  # that of e, even where it opened after the NAK
+            f.ranges.gaps[k].told = 1  # that of e, even where it opened after the NAK
         filled = fill(f, p, u, n, k)
         serve(f, u, n, p.t, p.frame, filled)
     elif k < 0 and not quiet and may_turn(r) and r.e == u:  # d
@@ -453,7 +455,7 @@ def again(f: Flow, p: Request, u: int, n: int, k: int) -> int:  # noqa: C901  a 
         elif quiet:  # f
             filled = begin_timeout(f, p, u, n, silence)
         elif k >= 0 and (
-            f.open.gaps[k].acked or (s.rtt_ns > 0 and p.t - f.open.gaps[k].opened < s.rtt_ns)
+            f.ranges.gaps[k].acked or (s.rtt_ns > 0 and p.t - f.ranges.gaps[k].opened < s.rtt_ns)
         ):  # g
             late_original(f, p, u, n, k)
             return LATE
@@ -501,7 +503,7 @@ def begin_timeout(f: Flow, p: Request, u: int, n: int, silence: int) -> int:
     r.wanted = s.wanted >= u
     r.gap_lo = r.gap_hi = NO_GAP
     for m in range(o.gap_count):
-        g = o.gaps[m]
+        g = f.ranges.gaps[m]
         if g.lo > u and not g.acked:
             r.gap_lo, r.gap_hi = g.lo, g.hi
             break
@@ -509,10 +511,10 @@ def begin_timeout(f: Flow, p: Request, u: int, n: int, silence: int) -> int:
     o.before_top = o.top
     o.before_skips = o.skip_count
     for m in range(o.skip_count):
-        o.before[m] = o.skips[m]
-    in_gap = k >= 0 and not o.gaps[k].acked
+        f.ranges.before[m] = f.ranges.skips[m]
+    in_gap = k >= 0 and not f.ranges.gaps[k].acked
     if in_gap:
-        o.gaps[k].told = 1
+        f.ranges.gaps[k].told = 1
     if in_gap or skipped:
         r.verdict, r.place, r.decided = TAIL_LOSS, UPSTREAM, 1
     elif u < s.una:
@@ -543,13 +545,13 @@ def drop_skipped(f: Flow, lo: int, hi: int) -> None:
     o = f.open
     k = 0
     while k < o.skip_count:
-        g = f.open.skips[k]
+        g = f.ranges.skips[k]
         if g.hi <= lo or g.lo >= hi:
             k += 1
         elif g.lo >= lo and g.hi <= hi:
             o.skip_count -= 1
             for m in range(k, o.skip_count):
-                f.open.skips[m] = f.open.skips[m + 1]
+                f.ranges.skips[m] = f.ranges.skips[m + 1]
         elif g.lo < lo and g.hi > hi:
             above = g.hi
             g.hi = lo

@@ -193,7 +193,7 @@ def decide_timeout(f: Flow, r: Record, missing: int, frame: int, decides: int) -
     elif missing < o.top:
         if (
             o.before_cur <= missing < o.before_top
-            or find_range(o.before, o.before_skips, missing) >= 0
+            or find_range(f.ranges.before, o.before_skips, missing) >= 0
         ):
             pass
         elif missing < r.gap_lo:
@@ -270,10 +270,10 @@ def sequence_error(f: Flow, e: int, t: int, frame: int) -> None:
         r.verdict, r.place = LOST, UPSTREAM
         r.psns = known - SEEN
         if k < 0:
-            r.ts, r.frame = o.skips[skipped].opened, o.skips[skipped].frame
+            r.ts, r.frame = f.ranges.skips[skipped].opened, f.ranges.skips[skipped].frame
     k = unseen_gap(f, e)
     if k >= 0:
-        g = o.gaps[k]
+        g = f.ranges.gaps[k]
         g.told = 1
         r.own_hi = g.hi
         if known > SEEN:
@@ -284,7 +284,7 @@ def sequence_error(f: Flow, e: int, t: int, frame: int) -> None:
 def unseen_gap(f: Flow, e: int) -> int:
     """The gap that holds e, -1 where there is none or the receiver has it."""
     k = find_gap(f, e)
-    return i64(-1) if k >= 0 and f.open.gaps[k].acked else i64(k)
+    return i64(-1) if k >= 0 and f.ranges.gaps[k].acked else i64(k)
 
 
 @helper
@@ -294,10 +294,10 @@ def what_is_known(f: Flow, e: int, t: int) -> int:
     o = f.open
     k = unseen_gap(f, e)
     if k >= 0:
-        return i64(SEEN + o.gaps[k].hi - e) if o.gaps[k].lo == e else DOUBTFUL
+        return i64(SEEN + f.ranges.gaps[k].hi - e) if f.ranges.gaps[k].lo == e else DOUBTFUL
     k = find_skip(f, e)
     if k >= 0:
-        return i64(SEEN + o.skips[k].hi - e)
+        return i64(SEEN + f.ranges.skips[k].hi - e)
     if e >= s.nxt or e < s.base or e < o.doubt or o.cur <= e < o.top:
         return DOUBTFUL
     sight = f.memory.recent[e & (RECENT_PACKETS - 1)]

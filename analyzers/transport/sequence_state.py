@@ -23,6 +23,7 @@ Records: TypeAlias = NDArray[Any]
 # A constant that kernels hand to helpers: plain integers are types of their own to the compiler,
 # which would compile the helper once for each of them.
 i64 = cast("Callable[[Any], int]", np.int64)
+u64 = cast("Callable[[Any], int]", np.uint64)  # an index that cannot be negative
 
 RECENT_PACKETS = 64  # packets remembered by PSN, requests and responses each; a power of two
 OPEN_GAPS = 32
@@ -66,6 +67,7 @@ SEQ = whole_lines(
         ("slow", np.uint8),  # bits of Slow: what is open and sends each packet to the slow path
         ("known", np.uint8),  # 0 until the first packet
         ("asked", np.uint8),  # 1 once it carried a request: nxt, una, base mean something
+        ("asks", np.uint8),  # 1 once it carried RC or XRC requests
         ("ids_vary", np.uint8),  # 1 once a packet differed from it
         ("unjudged", np.uint8),  # 1: carried a sequence-error NAK while it had no peer
         ("timed_head", np.int8),  # first place in use of ``timed``
@@ -218,15 +220,21 @@ OPEN = whole_lines(
         ("late_head", np.int64),  # place of ``lates`` that is written next
         ("sight_head", np.int64),
         ("recoveries", RECOVERY, (2,)),  # the open one, the one beside it
-        ("gaps", GAP, (OPEN_GAPS,)),  # by rising PSN
-        ("skips", GAP, (SKIPPED_RANGES,)),  # by age
-        ("response_gaps", GAP, (RESPONSE_GAPS,)),  # by age
         ("lates", LATE, (LATE_ORIGINALS,)),  # a ring
         ("sights", LATE, (LATE_ORIGINALS,)),  # a ring: first sights in unexplained runs
-        ("before", GAP, (SKIPPED_RANGES,)),  # skipped by the run before a timeout's
     ]
 )
 """The questions that are open in a flow."""
+
+RANGES = whole_lines(
+    [
+        ("gaps", GAP, (OPEN_GAPS,)),  # by rising PSN
+        ("skips", GAP, (SKIPPED_RANGES,)),  # by age
+        ("response_gaps", GAP, (RESPONSE_GAPS,)),  # by age
+        ("before", GAP, (SKIPPED_RANGES,)),  # skipped by the run before a timeout's
+    ]
+)
+"""Their ranges of PSNs; few flows ever have one, so that most of this memory is never claimed."""
 
 CANDIDATE = np.dtype([("serial", np.int64), ("slot", np.int64), ("hits", np.int64)], align=True)
 
@@ -241,7 +249,6 @@ LINK = np.dtype(
         ("claims", np.int64),
         ("sport", np.int64),
         ("listed", np.int64),
-        ("asks", np.int64),  # 1 once it carried RC or XRC requests
         ("candidate_count", np.int64),
         ("candidates", CANDIDATE, (CANDIDATES,)),
     ],
@@ -354,6 +361,7 @@ class Flow(NamedTuple):
     memory: Record  # MEMORY
     answers: Record  # MEMORY of the peer
     open: Record  # OPEN
+    ranges: Record  # RANGES
     tap: Record  # TAP
 
 
@@ -363,6 +371,7 @@ class Sequences(NamedTuple):
     seq: Records  # SEQ
     memory: Records  # MEMORY
     open: Records  # OPEN
+    ranges: Records  # RANGES
     links: Records  # LINK
     pairs: Records  # PAIR, (a power of two,): hash table
     tap: Records  # TAP, (1,)
@@ -370,12 +379,13 @@ class Sequences(NamedTuple):
     control: NDArray[np.int64]  # see Control; part of ``tap``
 
 
-PER_SLOT = {"seq": SEQ, "memory": MEMORY, "open": OPEN, "links": LINK}
+PER_SLOT = {"seq": SEQ, "memory": MEMORY, "open": OPEN, "ranges": RANGES, "links": LINK}
+DENSE = ("memory", "open")  # large, and all of a flow's in use
 
 
 def make_sequences(slots: int) -> Sequences:
     """Fresh memory for ``slots`` flows."""
-    arrays = {name: aligned(slots, dtype) for name, dtype in PER_SLOT.items()}
+    arrays = {name: aligned(slots, dtype, dense=name in DENSE) for name, dtype in PER_SLOT.items()}
     pairs = np.zeros(1 << max(4, (2 * slots - 1).bit_length()), PAIR)
     tap = np.zeros(1, TAP)
     return Sequences(

@@ -60,6 +60,7 @@ from analyzers.transport.sequence_state import (
     Records,
     Sequences,
     i64,
+    u64,
 )
 from fabric.codes import PSN_MASK, Header, NakCode, Operation, Service, Syndrome
 from fabric.kernel import helper, inline, lean
@@ -70,6 +71,7 @@ NO_BYTES = i64(0)
 LINE = 64  # bytes of the cache
 SEQ_BYTES, MEMORY_BYTES, RECENT_BYTES = SEQ.itemsize, MEMORY.itemsize, RECENT.itemsize
 OPEN_BYTES, SPANS_BYTES = OPEN.itemsize, OPEN.fields["start"][1]  # type: ignore[index]
+STATE_AT = OPEN.fields["provisional"][1] // LINE * LINE  # type: ignore[index]
 ANSWERS_AT = MEMORY.fields["answers"][1]  # type: ignore[index]  # a structured type has fields
 TIMED_AT = MEMORY.fields["timed"][1]  # type: ignore[index]
 MASK = RECENT_PACKETS - 1
@@ -114,9 +116,9 @@ def _judge_request(state: Sequences, slot: int, p: Request) -> int:
     """A request off the fast path."""
     f = flow_of(state, slot)
     mark = slow_request(f, p)
-    if not p.uc and not state.links[slot].asks and mark != COPY:
-        state.links[slot].asks = 1
-        if state.seq[slot].peer < 0:
+    if not p.uc and not f.seq.asks and mark != COPY:
+        f.seq.asks = 1
+        if f.seq.peer < 0:
             enlist(state, slot)
     refresh(f)
     return mark
@@ -165,7 +167,7 @@ def _is_next(s: Record, memory: Record, p: Request, operation: int) -> bool:
     """The fast path of requests: in order, nothing open, nothing to learn; then it is done."""
     if s.slow or not s.asked or p.psn != s.nxt & PSN_MASK or operation == READ_REQUEST:
         return False
-    r = memory.recent[p.psn & MASK]
+    r = memory.recent[u64(p.psn & MASK)]
     if (p.payload > s.pmtu and FIRST_MIDDLE >> operation & 1) or _is_remembered(r, p):
         return False
     s.sent_bytes += p.payload
@@ -182,19 +184,24 @@ def _is_next(s: Record, memory: Record, p: Request, operation: int) -> bool:
 @inline
 def _fetch(batch: Batch, i: int, hi: int, state: Sequences) -> None:
     """Ask for the records of later rows: first the flow, then what its packet will touch."""
-    prefetch(state.seq, i64(batch.slot[min(i + AHEAD, hi - 1)]) * SEQ_BYTES)
-    row = min(i + AHEAD // 2, hi - 1)
+    prefetch(state.seq, i64(batch.slot[u64(min(i + AHEAD, hi - 1))]) * SEQ_BYTES)
+    row = u64(min(i + AHEAD // 2, hi - 1))
     slot = i64(batch.slot[row])
     if slot < 0:
         return
     place = (i64(batch.psn[row]) & MASK) * RECENT_BYTES
-    if REQUESTS >> (i64(batch.opcode[row]) & 31) & 1:
+    operation = i64(batch.opcode[row]) & 31
+    if REQUESTS >> operation & 1:
         prefetch(state.memory, slot * MEMORY_BYTES + place)
+        if operation == READ_REQUEST:
+            prefetch(state.seq, slot * SEQ_BYTES + LINE)
+            prefetch(state.open, slot * OPEN_BYTES)
+            prefetch(state.open, slot * OPEN_BYTES + STATE_AT)
         return
     prefetch(state.memory, slot * MEMORY_BYTES + ANSWERS_AT + place)
-    peer = i64(state.seq[slot].peer)
+    peer = i64(state.seq[u64(slot)].peer)
     if peer >= 0:
-        if READ_RESPONSES >> (i64(batch.opcode[row]) & 31) & 1:
+        if READ_RESPONSES >> operation & 1:
             for line in range(0, SPANS_BYTES, LINE):
                 prefetch(state.open, peer * OPEN_BYTES + line)
         prefetch(state.seq, peer * SEQ_BYTES)
@@ -230,8 +237,9 @@ def _judge_datagram(s: Record, r: Record, p: Request) -> int:
 @lean
 def _track(batch: Batch, lo: int, hi: int, identity: Records, state: Sequences) -> tuple[int, int]:
     """See :func:`track`."""
-    for i in range(lo, hi):
-        _fetch(batch, i, hi, state)
+    for row in range(lo, hi):
+        _fetch(batch, row, hi, state)
+        i = u64(row)
         batch.mark[i] = NEW
         batch.peer[i] = -1
         batch.rtt_ns[i] = NO_SAMPLE
@@ -240,8 +248,8 @@ def _track(batch: Batch, lo: int, hi: int, identity: Records, state: Sequences) 
         if slot < 0:
             continue
         if state.control[EVENTS] > ROOM:
-            return i, RING_FULL
-        s = state.seq[slot]
+            return row, RING_FULL
+        s = state.seq[u64(slot)]
         if s.known == 0:
             meet(state, slot, identity)
             s.first_id = batch.ip_id[i]
@@ -256,16 +264,16 @@ def _track(batch: Batch, lo: int, hi: int, identity: Records, state: Sequences) 
         if service == UD:
             batch.mark[i] = _judge_datagram(s, state.memory[slot].recent[p.psn & MASK], p)
         elif REQUESTS >> operation & 1:
-            if not _is_next(s, state.memory[slot], p, operation):
+            if not _is_next(s, state.memory[u64(slot)], p, operation):
                 mark = _judge_request(state, slot, p)
                 if mark == LIFE_ENDS:
                     _close_flow(state, slot)
-                    return i, REUSE
+                    return row, REUSE
                 batch.mark[i] = mark
             if s.peer >= 0:
                 batch.inflight[i] = s.sent_bytes - s.acked_bytes
         elif RESPONSES >> operation & 1 and service != UC:
-            r = state.memory[slot].answers[p.psn & MASK]
+            r = state.memory[u64(slot)].answers[u64(p.psn & MASK)]
             if not _covers_more(batch, i, state, r, p):
                 _judge_response(batch, i, state, slot, p, operation)
     return hi, DONE

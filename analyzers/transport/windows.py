@@ -167,14 +167,14 @@ def rtt_bin_middle(number: int) -> float:
 
 
 @inline
-def rtt_quantile(counts: NDArray[np.uint32], share: float, t: Record) -> float:
-    """Quantile of a flow's round trips ``counts``: the middle of the bin that it falls in."""
+def rtt_quantile(counts: NDArray[np.uint32], slot: int, share: float, t: Record) -> float:
+    """Quantile of a flow's round trips: the middle of the bin that it falls in."""
     rank = max(i64(np.ceil(t.rtt_count * share)), 1)
     number = rtt_bin(t.rtt_min)
-    seen = i64(counts[u64(number)])
+    seen = i64(counts[u64(number), slot])
     while seen < rank and number < RTT_BINS - 1:
         number += 1
-        seen += counts[u64(number)]
+        seen += counts[u64(number), slot]
     return min(max(rtt_bin_middle(number), float(t.rtt_min)), float(t.rtt_max))
 
 
