@@ -46,6 +46,7 @@ KILLS ?= 200
 chaos: $(STAMP)
 	@$(BIN)/fabric warm
 	$(BIN)/python -m tests.chaos --kills $(KILLS)
+	FABRIC_KILLS=$(KILLS) $(BIN)/pytest -q -s -n0 --timeout 3600 tests/test_collector_killed.py
 
 EVENTS ?= 1000000
 accuracy: $(STAMP)

@@ -10,6 +10,10 @@ acknowledgement was lost, is told apart when it is decoded.
 """
 
 import json
+import re
+import time
+from collections import defaultdict
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -17,10 +21,14 @@ from google.protobuf.message import DecodeError
 from collectors import messages as gnmi
 from collectors.descriptors import build
 from collectors.records import Method
+from collectors.segments import SegmentReader, segments
 
 AGENT: Final = "fabric-agent"  # metadata of an agent: the name of its recorder
 EXPERIMENTAL: Final = 999
 ROOT: Final = "fabric"
+NUMBERED: Final = re.compile(rb'\{"recorder":"([^"\\]+)","sequence":(\d+),')
+RECALL_S: Final = 900  # an agent repeats what it sent in the last seconds, not more
+RECALL_BYTES: Final = 256 << 20
 
 _ext = build(
     "gnmi_ext",
@@ -95,3 +103,34 @@ def unpack(raw: bytes) -> Batch | None:
         response.update.timestamp,
         update.val.json_ietf_val,
     )
+
+
+def recall(folder: Path) -> dict[str, int]:
+    """The highest number of each agent up to which all batches are on disk, from the last segments.
+
+    A listener that was killed between writing and answering would otherwise record those batches again.
+    A gap ends the search: behind it may lie what failed to be written.
+    """
+    found: defaultdict[str, set[int]] = defaultdict(set)
+    size, oldest = 0, time.time() - RECALL_S
+    for path in reversed(segments(folder)):
+        try:
+            info = path.stat()
+            size += info.st_size
+            if info.st_mtime < oldest or size > RECALL_BYTES:
+                break
+            for record in SegmentReader(path):
+                if record.method in (Method.SONIC, Method.RDMA, Method.NOTE):
+                    number = NUMBERED.match(record.payload)
+                    if number:
+                        found[number[1].decode(errors="replace")].add(int(number[2]))
+        except (OSError, ValueError):  # committed and gone meanwhile, or damaged
+            continue
+    return {recorder: _unbroken(numbers) for recorder, numbers in found.items()}
+
+
+def _unbroken(numbers: set[int]) -> int:
+    last = min(numbers)
+    while last + 1 in numbers:
+        last += 1
+    return last

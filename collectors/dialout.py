@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 import grpc
 from google.protobuf.message import DecodeError
 
-from collectors.batches import AGENT, Batch, unpack
+from collectors.batches import AGENT, Batch, recall, unpack
 from collectors.health import Board, Health, note
 from collectors.recorder import Recorder
 from collectors.records import Method
@@ -152,7 +152,7 @@ class Dialout:
 
     def __init__(self, recorder: Recorder, board: Board) -> None:
         self.recorder, self.board = recorder, board
-        self.safe: dict[str, int] = {}  # agent: its highest number that is on disk
+        self.safe = recall(recorder.folder)  # agent: its highest number that is on disk
 
     def handler(self, path: str) -> Any:
         """What serves a path; None where it is no dial-out."""

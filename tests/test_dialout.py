@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from collectors.batches import AGENT, compose, unpack
+from collectors.batches import AGENT, compose, recall, unpack
 from collectors.config import Listener, Tls
 from collectors.dialout import address, short
 from collectors.health import Board
@@ -228,6 +228,21 @@ def test_batches_of_an_agent(tmp_path: Path) -> None:
         ("leaf1-ab12", 1), ("leaf1-ab12", 2), ("leaf1-ab12", 3), ("leaf1-cd34", 1),
     ]  # fmt: skip
     assert [record.ts for record in found] == [1, 2, 3, 1]
+
+
+def test_a_listener_remembers_what_it_had_before_it_was_killed(tmp_path: Path) -> None:
+    """Up to the first gap: what lies behind one may have failed to be written."""
+    agent = ((AGENT, "leaf1-ab12"),)
+
+    async def run(*numbers: int) -> None:
+        async with listening(tmp_path) as (at, _):
+            await stream(at, SONIC, [batch(n) for n in numbers], metadata=agent)
+
+    asyncio.run(run(1, 2, 3, 6))
+    assert recall(tmp_path) == {"leaf1-ab12": 3}
+    asyncio.run(run(2, 3, 4, 5, 6))
+    found = [json.loads(record.payload)["sequence"] for record in of(tmp_path, Method.SONIC)]
+    assert found == [1, 2, 3, 6, 4, 5, 6]
 
 
 def test_a_batch_is_ordinary_gnmi() -> None:
