@@ -3,6 +3,8 @@
 from tests.injector.packets import Packet
 from tests.twin_state import ACKED_WAIT, NONE, Event, FlowState, Gap, Recovery
 
+GAPS = 32  # open in a flow
+
 
 class Tap:
     """The flows of one tap; ``events`` is what happened to them.

@@ -3,7 +3,7 @@
 from fabric.codes import RNR_TIMER_US, NakCode, Operation, Syndrome
 from tests import twin_reads
 from tests.injector.packets import Packet
-from tests.twin_events import Tap, close_recoveries, settle_due, write
+from tests.twin_events import GAPS, Tap, close_gap, close_recoveries, settle_due, write
 from tests.twin_pairing import pair
 from tests.twin_runs import end_run
 from tests.twin_state import NONE, FlowState, Gap, Recovery, inside
@@ -88,8 +88,7 @@ def cover(
     assert flow.nxt is not None
     assert flow.una is not None
     if x > flow.nxt:
-        flow.gaps.append(Gap(flow.nxt, x, ts, frame))
-        flow.nxt = x
+        _missed(tap, flow, x, ts, frame)
     flow.acknowledge(x, ts, frame)
     flow.una = max(flow.una, x)
     flow.timed = {u: sent for u, sent in flow.timed.items() if u >= x}
@@ -99,6 +98,17 @@ def cover(
     _decide(tap, flow, missing, frame, decides)
     if flow.run is not None and flow.run.open and x >= flow.run.top:
         end_run(tap, flow, acknowledged=True)
+
+
+def _missed(tap: Tap, flow: FlowState, x: int, ts: int, frame: int) -> None:
+    """A response names packets that were not captured; at most so many gaps are open."""
+    assert flow.nxt is not None
+    last = flow.gaps[-1] if flow.gaps else None
+    joins = last is not None and last.acked and last.hi == flow.nxt
+    flow.gaps.append(Gap(flow.nxt, x, ts, frame))
+    flow.nxt = x
+    if len(flow.gaps) > GAPS and not joins:
+        close_gap(tap, flow, flow.gaps.pop(0))
 
 
 def _decide(tap: Tap, flow: FlowState, m: int, frame: int, decides: bool) -> None:
@@ -202,8 +212,7 @@ def _rnr(tap: Tap, flow: FlowState, e: int, ts: int, frame: int, code: int) -> N
     original, nxt = flow.frame_of(flow.requests, e), flow.nxt
     cover(tap, flow, e, ts, frame, e, decides=False)
     if e == flow.nxt:
-        flow.gaps.append(Gap(e, e + 1, ts, frame))
-        flow.nxt = e + 1
+        _missed(tap, flow, e + 1, ts, frame)
     flow.acknowledge(e + 1, ts, frame)
     flow.untime(e)
     old = flow.rec

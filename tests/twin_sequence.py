@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from fabric.codes import Operation as Op
 from fabric.codes import Service
 from tests.injector.packets import Packet
-from tests.twin_events import Sight, Tap, close, close_gap, late_original, settle_due
+from tests.twin_events import GAPS, Sight, Tap, close, close_gap, late_original, settle_due
 from tests.twin_reads import remember, settle_span
 from tests.twin_responses import response
 from tests.twin_runs import again, end_run
@@ -25,7 +25,7 @@ TEACHES = (Op.SEND_FIRST, Op.SEND_MIDDLE, Op.WRITE_FIRST, Op.WRITE_MIDDLE)
 ANSWERED = (Op.READ_REQUEST, Op.COMPARE_SWAP, Op.FETCH_ADD)
 JUDGED = (Service.RC, Service.UC, Service.XRC)
 FAR, BACK, AMBIGUOUS = 65536, 4096, 1024
-GAPS, TIMED = 32, 16
+TIMED = 16
 
 
 class Twin(Tap):
