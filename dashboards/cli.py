@@ -98,6 +98,7 @@ def _app() -> typer.Typer:
         audit,
         collect,
         dashboard,
+        explain,
         packets,
         replay,
         score,
@@ -116,6 +117,7 @@ def _app() -> typer.Typer:
     app.command()(audit.audit)
     app.command()(collect.collect)
     app.command()(dashboard.dashboard)
+    app.command()(explain.explain)
     app.command()(packets.packets)
     app.command()(replay.replay)
     app.command()(score.score)

@@ -11,6 +11,7 @@ from analyzers.diagnosis.signals import Signals
 RANK: Final = (
     "deadlock", "deadlock_fed", "pfc_storm", "watchdog_drop", "pfc_ignored", "headroom_misconfig",
     "congestion_drop", "lossy_link", "degraded_link", "pcie_bottleneck", "slow_receiver",
+    "receiver_not_ready", "livelock", "tail_loss", "reordering",
     "ecn_misconfig", "cnp_starvation", "hostile_burst", "incast", "polarization", "collective_hotspot",
     "ecmp_collision", "contention", "pfc_backpressure", "counter_fault", "victim",
     "undetermined",

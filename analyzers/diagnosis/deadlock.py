@@ -82,7 +82,7 @@ def _alone(case: Case, frozen: Flags) -> int:
     facing = np.flatnonzero(~s.host & (s.peer >= 0) & s.host[s.peer])
     held = np.flatnonzero(e.is_held[facing].any(axis=0))
     after = int(held[-1]) + 1 if len(held) else 0
-    return int(frozen.any(axis=0)[after:].sum())
+    return int(np.asarray(frozen[:, after:].any(axis=0)).sum())
 
 
 def _detours(case: Case, frozen: Flags, ports: set[int], graph: nx.DiGraph) -> None:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from analyzers.pipeline import Run
+    from analyzers.tables import Tables
     from dashboards.report.facts import Facts
     from fabric.inventory import Inventory
 
@@ -26,7 +27,8 @@ def analyze(
         typer.Argument(
             metavar="PATH",
             help="Captures (pcap, pcapng, compressed or not), folders, globs, - for standard input. "
-            "NAME=PATH names the point at which it was taken.",
+            "NAME=PATH names the point at which it was taken. Or the folder of one run: counters, "
+            "topology and captures together.",
         ),
     ],
     as_json: Annotated[
@@ -72,6 +74,7 @@ def analyze(
     Example: fabric analyze captures/*.pcapng --speed 400G --html report.html
     """
     from analyzers.detectors import run_detectors
+    from analyzers.diagnosis.whole import incidents
     from analyzers.pipeline import Options
     from analyzers.pipeline import analyze as read
     from analyzers.places import Places
@@ -84,6 +87,8 @@ def analyze(
 
     if html and not html.parent.is_dir():  # said before the work, not after
         raise FileNotFoundError(f"{html.parent}: no such folder")
+    if len(paths) == 1 and (folder := _run(paths[0])):
+        return _analyze_run(folder, html, out, as_json=as_json, all_notes=all_notes)
     everywhere, single = values.speeds(speed or [])
     window_ns = values.duration(window, "--window")
     inventory = _inventory(topology)
@@ -94,15 +99,46 @@ def analyze(
     with _bar() as progress, read(paths, options, progress) as run:
         fabric = inventory.fabric if inventory else None
         findings = run_detectors(run.tables, fabric)
-        facts = report.gather(run.tables, findings, run.refused, run.skipped, fabric)
+        causes = incidents(run.tables, findings, fabric)
+        facts = report.gather(run.tables, findings, run.refused, run.skipped, fabric, causes)
         if not facts.inputs:
             return _nothing(facts)
         if html:
-            _write_html(html, facts, run)
+            _write_html(html, facts, run.tables)
         if out:
-            keep(out, facts, run.tables, findings)
+            keep(out, facts, replace(run.tables, incidents=causes.lazy()), findings)
     _print(facts, as_json=as_json, all_notes=all_notes)
-    return UNHEALTHY if facts.main else 0
+    return UNHEALTHY if facts.main or facts.decided else 0
+
+
+def _run(path: str) -> Path | None:
+    """The folder of a run with counters: simulated, labelled, or recorded; None for captures."""
+    from dashboards.readers import is_run
+
+    folder = Path(path)
+    return folder if folder.is_dir() and is_run(folder) else None
+
+
+def _analyze_run(
+    folder: Path, html: Path | None, out: Path | None, *, as_json: bool, all_notes: bool
+) -> int:
+    """Counters, topology and the captures of taps in one folder."""
+    from analyzers.diagnosis.whole import incidents
+    from dashboards.commands.keep import keep
+    from dashboards.readers import run
+    from dashboards.report import facts as report
+
+    seen = run(folder)
+    fabric = seen.description.fabric if seen.description else None
+    findings = seen.given.findings.collect()
+    causes = incidents(seen.given, findings, fabric)
+    facts = report.gather(seen.given, findings, seen.refused, 0, fabric, causes)
+    if html:
+        _write_html(html, facts, seen.given)
+    if out:
+        keep(out, facts, replace(seen.given, incidents=causes.lazy()), findings)
+    _print(facts, as_json=as_json, all_notes=all_notes)
+    return UNHEALTHY if facts.main or facts.decided else 0
 
 
 def _inventory(paths: list[Path] | None) -> "Inventory | None":
@@ -148,11 +184,11 @@ def _print(facts: "Facts", *, as_json: bool, all_notes: bool) -> None:
     terminal.show(facts, console, all_notes=all_notes)
 
 
-def _write_html(path: Path, facts: "Facts", run: "Run") -> None:
+def _write_html(path: Path, facts: "Facts", tables: "Tables") -> None:
     from dashboards.commands.files import write_text
     from dashboards.report.html import page
 
-    write_text(path, page(facts, run.tables))
+    write_text(path, page(facts, tables))
 
 
 @contextmanager

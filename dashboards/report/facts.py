@@ -20,6 +20,8 @@ from fabric.codes import Fault
 from fabric.topology import Fabric
 
 Row = dict[str, Any]
+DECIDED: Final = 0.6  # an incident below asks a question
+STOPS: Final = frozenset({"deadlock", "deadlock_fed", "pfc_storm", "watchdog_drop", "pfc_ignored"})
 HEALTHY: Final = "healthy"
 EMPTY: Final = "nothing_to_judge"
 ALIKE: Final = 3  # findings of one kind that are shown in full; many taps say the same
@@ -45,6 +47,8 @@ class Facts:
         EVENTS counted by kind.
     names
         ``device:port`` of the addresses that findings speak of, where a topology knows them.
+    incidents
+        INCIDENTS as rows, gravest first.
     """
 
     inputs: list[Row]
@@ -54,15 +58,23 @@ class Facts:
     refused: tuple[str, ...] = ()
     other_files: int = 0
     names: dict[str, str] = field(default_factory=dict)
+    incidents: list[Row] = field(default_factory=list)
+
+    @property
+    def decided(self) -> list[Row]:
+        """Incidents whose cause is decided; the others ask a question."""
+        return [row for row in self.incidents if row["confidence"] >= DECIDED]
 
     @property
     def verdict(self) -> str:
         """The gravest severity above info, ``healthy``, or ``nothing_to_judge``."""
         present = {row["severity"] for row in self.findings}
+        present |= {"critical" if row["cls"] in STOPS else "warning" for row in self.decided}
         for severity in SEVERITIES[:-1]:
             if severity in present:
                 return str(severity)
-        return HEALTHY if self.counts["roce"] + self.counts["pauses"] else EMPTY
+        looked = self.counts["roce"] + self.counts["pauses"] + self.counts["readings"]
+        return HEALTHY if looked else EMPTY
 
     @property
     def severities(self) -> dict[str, int]:
@@ -101,11 +113,18 @@ class Facts:
             f"{words.count(counts['roce'], 'RoCE packet')} in "
             f"{words.count(counts['flows'], 'flow')}, {words.count(counts['pauses'], 'pause frame')}"
         )
+        if self.counts["readings"]:
+            seen += f", {words.count(self.counts['readings'], 'counter reading')}"
         if self.verdict == EMPTY:
             total = words.count(counts["packets"], "packet")
             return f"no RoCE packet and no pause frame among {total}"
         if self.verdict == HEALTHY:
             return f"nothing wrong was seen in {seen}"
+        if self.decided:
+            row = self.decided[0]
+            where = ", ".join(row["roots"][:4]) or "an unknown place"
+            why = row["evidence"][0] if row["evidence"] else ""
+            return f"{words.kind(row['cls'])} at {where}: {why}"
         return str(self.findings[0]["summary"])
 
 
@@ -115,8 +134,9 @@ def gather(
     refused: Sequence[str] = (),
     other_files: int = 0,
     fabric: Fabric | None = None,
+    incidents: pl.DataFrame | None = None,
 ) -> Facts:
-    """Collect what the report says; reads POINTS, FLOWS, EVENTS and counts MESSAGES."""
+    """Collect what the report says; reads POINTS, FLOWS, EVENTS and counts MESSAGES and COUNTERS."""
     flows = tables.flows.select(
         flows=pl.len(),
         queue_pairs=pl.col("peer_flow").is_not_null().sum() // 2,
@@ -126,7 +146,10 @@ def gather(
     messages = tables.messages.select(messages=pl.len())
     events = tables.events.group_by("kind").len().sort("kind")
     apart = distinct(tables.flows).select(pl.col("distinct").fill_null(0))
-    points, event_rows, *sums = pl.collect_all([tables.points, events, flows, messages, apart])
+    readings = tables.counters.select(readings=pl.len())
+    points, event_rows, *sums = pl.collect_all(
+        [tables.points, events, flows, messages, apart, readings]
+    )
     inputs = [_input(row) for row in points.to_dicts()]
     summed = ("packets", "bytes", "roce", "cnp", "pauses", "ce")
     counts = {name: sum(row[name] for row in inputs) for name in summed}
@@ -138,6 +161,7 @@ def gather(
         refused=tuple(refused),
         other_files=other_files,
         names=_names(findings, fabric) if fabric else {},
+        incidents=[] if incidents is None else [_no_nan(row) for row in incidents.to_dicts()],
     )
 
 

@@ -31,7 +31,7 @@ def as_object(facts: Facts) -> dict[str, Any]:
             "findings": facts.severities,
             "events": facts.events,
         },
-        "incidents": [],
+        "incidents": facts.incidents,
         "findings": facts.findings,
     }
 

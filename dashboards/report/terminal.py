@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dashboards.report import words
-from dashboards.report.facts import ALIKE, EMPTY, HEALTHY, Facts, Row, folded
+from dashboards.report.facts import ALIKE, DECIDED, EMPTY, HEALTHY, Facts, Row, folded
 
 STYLES = {
     "critical": "bold white on red",
@@ -30,6 +30,8 @@ def report(facts: Facts, *, all_notes: bool = False) -> RenderableType:
     alike = len(facts.findings) if all_notes else ALIKE
     shown, repeats = folded(facts.main, alike)
     parts: list[RenderableType] = [_verdict(facts), Text()]
+    for number, row in enumerate(facts.incidents, 1):
+        parts += [incident(number, row, facts.begin), Text()]
     for number, row in enumerate(shown, 1):
         parts += [_finding(number, row, facts), Text()]
     if repeats:
@@ -71,6 +73,40 @@ def _verdict(facts: Facts) -> Text:
         looked += f", from {words.clock(facts.begin)} UTC"
     line.append("\n" + (", ".join(numbers) + " · " if numbers else "") + looked, "dim")
     return line
+
+
+def incident(number: int, row: Row, begin: int, *, whole: bool = False) -> RenderableType:
+    """A cause: where, when, why, who suffers, what now; with ``whole`` all of the argument."""
+    sure = row["confidence"]
+    title = Text(f"{number}. " if number else "")
+    title.append(
+        f" {words.kind(row['cls']).upper()} ", STYLES["critical" if sure >= DECIDED else "info"]
+    )
+    title.append(f" {', '.join(row['roots'][:8]) or 'place unknown'}", "bold")
+    title.append(f"  {row['id']}", "dim")
+    most = 1000 if whole else 3
+    lines = [
+        (
+            "sure",
+            f"{sure * 100:.0f} % ({row['tier']})" + ("" if sure >= DECIDED else ", undecided"),
+        ),
+        ("when", words.span(row["start"], row["end"], begin or row["start"])),
+        *(("why", text) for text in row["evidence"][:most]),
+        *(("not", text) for text in row["alternatives"][:most] if whole),
+        *(("missing", text) for text in row["missing"][:most]),
+        ("tree", "; ".join(row["tree"][: most * 4])),
+        ("from", ", ".join(row["contributors"][: most * 4])),
+        ("victims", ", ".join(row["victims"][: most * 2])),
+        ("findings", ", ".join(row["findings"][: most * 2]) if whole else ""),
+        ("now", row["advice"]),
+    ]
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, text in lines:
+        if text:
+            grid.add_row(label, Text(words.clean(text)))
+    return Group(title, Padding(grid, (0, 0, 0, 3)))
 
 
 def _finding(number: int, row: Row, facts: Facts) -> RenderableType:
