@@ -17,12 +17,15 @@ from fabric.simulator.plan import Plan, cables_of
 
 
 def prepared(hosts_per_leaf: int = 8, leaves: int = 8) -> Built:
-    """64 hosts at 100 Gb/s, each sending to the ninth after it."""
+    """64 hosts at 100 Gb/s, each sending to the ninth after it on a spine of its own: no link idles."""
     fabric = clos2(leaves, 8, hosts_per_leaf, host_gbps=100, uplink_gbps=100)
     plan = Plan(fabric)
     hosts = leaves * hosts_per_leaf
     for i in range(hosts):
-        plan.send(plan.connect(f"host{i}", f"host{(i + 9) % hosts}"), 1 << 30)
+        to, spine = (i + 9) % hosts, i % hosts_per_leaf
+        above = (f"leaf{i // hosts_per_leaf}", f"spine{spine}", f"leaf{to // hosts_per_leaf}")
+        way = plan.way_through([f"host{i}", *above, f"host{to}"])
+        plan.send(plan.connect(f"host{i}", f"host{to}", ways=[way]), 1 << 30)
     devices, cables = cables_of(fabric)
     messages, _ = plan.ordered()
     pairs = [c.pair for c in plan.connections]

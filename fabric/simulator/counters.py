@@ -129,7 +129,8 @@ class CounterFile:
         node = state.node[state.port["node"]]
         cost = np.where(node["pci_limited"] > 0, node["drain_ps_per_byte"], 0)
         busy = (state.port["rx_bytes"] - bytes_ + node["drain_backlog"]) * cost
-        return np.minimum(100 * busy // max(now_ps - since, 1), 100)
+        share: np.ndarray = np.minimum(100 * busy // max(now_ps - since, 1), 100)
+        return share
 
     def _told(self, time_ns: int, built: Built) -> tuple[np.ndarray, ...]:
         """What devices report: the truth, but for ports whose counters stand still."""

@@ -9,15 +9,20 @@ import numpy as np
 from fabric.kernel import kernel
 from fabric.simulator.heap import Longs, pop, push
 from fabric.simulator.nic import (
-    ask,
+    POOL_EMPTY,
+    REFUSED,
     ask_again,
+    ask_missing,
     ask_ready,
     count_bytes,
     cut,
+    idlest,
     may_send,
     seek_message,
     settle_rate,
+    take_request,
 )
+from fabric.simulator.slow import drained, swallow
 from fabric.simulator.state import (
     ACK,
     ARRIVE,
@@ -75,11 +80,13 @@ from fabric.simulator.switch import (
     marks,
     may_resume,
     release,
+    say,
     take,
     uniform,
     wake,
     wants_pause,
 )
+from fabric.simulator.watchdog import watch
 
 HEADERS = 14 + 20 + 8 + 12 + 4  # Ethernet, IPv4, UDP, BTH, ICRC
 RETH_BYTES = 16
@@ -88,7 +95,7 @@ IMMDT_BYTES = 4
 CNP_BYTES = 16
 LOG_RESERVE = 256  # rows an event may add to a log
 INDEX_MASK = (1 << KIND_SHIFT) - 1
-REACHED, LOGS_FULL, POOL_EMPTY = range(3)
+REACHED, LOGS_FULL = 0, 1
 RNR_PS = 1_000_000
 
 
@@ -104,13 +111,12 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
         times, codes, seen, tap, provenance, drop, pause, whole, parameter, random,
     ) = state  # fmt: skip
     while True:
-        if whole[TAP_N] + LOG_RESERVE > tap.shape[0]:
-            return LOGS_FULL
-        if whole[PROVENANCE_N] + LOG_RESERVE > provenance.shape[0]:
-            return LOGS_FULL
-        if whole[DROP_N] + LOG_RESERVE > drop.shape[0]:
-            return LOGS_FULL
-        if whole[PAUSE_N] + LOG_RESERVE > pause.shape[0]:
+        if (
+            whole[TAP_N] + LOG_RESERVE > tap.shape[0]
+            or whole[PROVENANCE_N] + LOG_RESERVE > provenance.shape[0]
+            or whole[DROP_N] + LOG_RESERVE > drop.shape[0]
+            or whole[PAUSE_N] + LOG_RESERVE > pause.shape[0]
+        ):
             return LOGS_FULL
         if whole[HEAP_N] == 0 or times[0] > until:
             whole[NOW] = until
@@ -210,34 +216,16 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
                             and not side.xoff_told
                             and wants_pause(node, queue, device, ingress, priority)
                         ):
-                            side.xoff_told = 1
-                            port[ingress].pfc_want |= 1 << priority
-                            port[ingress].pfc_tell |= 1 << priority
+                            say(port, queue, ingress, priority, 1)
                             tell = ingress
                     elif kind in (DATA, RESPONSE):
                         i = packet[k].qp
                         reply_qp = i
                         kick = ingress
-                        if node[device].drain_ps_per_byte > 0:
-                            gone = (now - node[device].drain_at) // node[device].drain_ps_per_byte
-                            node[device].drain_backlog = (
-                                max(node[device].drain_backlog - gone, 0) + size
-                            )
-                            node[device].drain_at = now
-                            if (
-                                not side.xoff_told
-                                and node[device].drain_backlog > node[device].drain_xoff
-                            ):
-                                side.xoff_told = 1
-                                port[ingress].pfc_want |= 1 << priority
-                                port[ingress].pfc_tell |= 1 << priority
-                                tell = ingress
-                                over = node[device].drain_backlog - node[device].drain_xon
-                                push(
-                                    times, codes, whole,
-                                    now + over * node[device].drain_ps_per_byte,
-                                    (DRAIN << KIND_SHIFT) | (ingress * PRIORITIES + priority),
-                                )  # fmt: skip
+                        if node[device].drain_ps_per_byte > 0 and swallow(
+                            port, queue, node, times, codes, whole, ingress, priority, size
+                        ):
+                            tell = ingress
                         psn = packet[k].psn
                         if packet[k].ce and not node[device].cnp_off:
                             if parameter[P_ECHO] > 0.0 and not qp[i].read:
@@ -296,16 +284,9 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
                                 qp[i].nak_open = 1
                                 if qp[i].read:
                                     port[ingress].implied_nak += 1
-                                    if node[device].selective:
-                                        m = qp[i].recv_message
-                                        if not ask(
-                                            packet, port, queue, message, qp, path_at, whole, i, m,
-                                            qp[i].expected, 1, 1,
-                                        ):  # fmt: skip
-                                            return POOL_EMPTY
-                                    elif not ask_again(
+                                    if not ask_missing(
                                         packet, port, queue, message, qp, path_at, whole, i,
-                                        qp[i].expected,
+                                        node[device].selective,
                                     ):  # fmt: skip
                                         return POOL_EMPTY
                                 else:
@@ -323,38 +304,14 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
                                 answer_psn = qp[i].expected - 1
                     elif kind == REQUEST:  # of a READ, at the host that has the data
                         i = packet[k].qp
-                        psn = packet[k].psn
-                        m = packet[k].message
-                        end = message[m].first + message[m].packets
-                        if psn > qp[i].limit:  # one before it was lost
+                        outcome = take_request(
+                            packet, port, queue, message, qp, path_at, whole, ingress, k
+                        )
+                        if outcome == POOL_EMPTY:
+                            return POOL_EMPTY
+                        if outcome == REFUSED:
                             kick = ingress
-                            if not qp[i].request_nak_open:
-                                qp[i].request_nak_open = 1
-                                port[ingress].out_of_sequence += 1
-                                k = take(
-                                    packet, whole, NAK, i, HEADERS + AETH_BYTES,
-                                    qp[i].reply_priority,
-                                )  # fmt: skip
-                                if k < 0:
-                                    return POOL_EMPTY
-                                packet[k].psn = qp[i].limit
-                                packet[k].syndrome = 0x60
-                                packet[k].msn = qp[i].msn & 0xFFFFFF
-                                packet[k].path = path_at[qp[i].path] + 1
-                                append(packet, port, queue, qp[i].source, packet[k].priority, k)
                         else:
-                            qp[i].request_nak_open = 0
-                            if psn < qp[i].limit:
-                                port[ingress].duplicate_request += 1
-                            else:
-                                port[ingress].read_requests += 1
-                            if packet[k].syndrome and psn < qp[i].limit:
-                                qp[i].repair = psn  # a selective NIC wants one packet
-                            else:
-                                if psn < qp[i].limit:
-                                    qp[i].next_psn = psn
-                                qp[i].segment = psn
-                                qp[i].limit = end
                             wake_qp = i
                     elif qp[packet[k].qp].read and kind == NAK:  # a request did not get through
                         i = packet[k].qp
@@ -458,91 +415,18 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
                     port[at >> 3].pfc_tell |= 1 << (at & 7)
                     tell = at >> 3
         elif what == DRAIN:
-            ingress = at >> 3
-            device = port[ingress].node
-            side = queue[ingress, at & 7]
-            rate = max(node[device].drain_ps_per_byte, 1)
-            gone = (now - node[device].drain_at) // rate
-            node[device].drain_backlog = max(node[device].drain_backlog - gone, 0)
-            node[device].drain_at = now
-            if node[device].drain_ps_per_byte == 0:
-                node[device].drain_backlog = 0
-            over = node[device].drain_backlog - node[device].drain_xon
-            if over > 0:
-                push(times, codes, whole, now + over * rate, code)
-            elif side.xoff_told and not node[device].storming:
-                side.xoff_told = 0
-                port[ingress].pfc_want &= ~(1 << (at & 7)) & 0xFFFF
-                port[ingress].pfc_tell |= 1 << (at & 7)
-                tell = ingress
+            if drained(port, queue, node, times, codes, whole, at, code):
+                tell = at >> 3
         elif what == STORM:
             device = port[at].node
             for q in range(PRIORITIES):
-                if queue[at, q].lossless:
-                    if node[device].storming:
-                        queue[at, q].xoff_told = 1
-                        port[at].pfc_want |= 1 << q
-                        port[at].pfc_tell |= 1 << q
-                    elif queue[at, q].xoff_told:
-                        queue[at, q].xoff_told = 0
-                        port[at].pfc_want &= ~(1 << q) & 0xFFFF
-                        port[at].pfc_tell |= 1 << q
+                if queue[at, q].lossless and (node[device].storming or queue[at, q].xoff_told):
+                    say(port, queue, at, q, node[device].storming)
             tell = at
             if node[device].storming:
                 push(times, codes, whole, now + int(parameter[P_STORM_PS]), code)
         elif what == WATCHDOG:
-            for p in range(port.shape[0]):
-                device = port[p].node
-                if node[device].host or node[device].watchdog_detect_ps == 0:
-                    continue
-                for q in range(PRIORITIES):
-                    side = queue[p, q]
-                    held = side.held_from != NEVER and side.paused_until > now
-                    if held and (side.bytes > 0 or side.blocked):
-                        side.free_from = NEVER
-                        if side.stuck_from == NEVER:
-                            side.stuck_from = now
-                        if (
-                            not side.blocked
-                            and now - side.stuck_from >= node[device].watchdog_detect_ps
-                        ):
-                            side.blocked = 1
-                            side.watchdog_storms += 1
-                            k = side.head
-                            while k >= 0:
-                                after = packet[k].next
-                                release(
-                                    node, queue, share, device, packet[k].ingress, port[p].local,
-                                    q, packet[k].bytes,
-                                )  # fmt: skip
-                                side.watchdog_drops += 1
-                                qp[packet[k].qp].dropped_packets += 1
-                                if whole[DROP_N] + LOG_RESERVE < drop.shape[0]:
-                                    log_drop(drop, whole, packet, k, p, WATCHDOG_DROP)
-                                up = packet[k].ingress
-                                if queue[up, q].xoff_told and may_resume(
-                                    node, queue, device, up, q
-                                ):
-                                    queue[up, q].xoff_told = 0
-                                    port[up].pfc_want &= ~(1 << q) & 0xFFFF
-                                    port[up].pfc_tell |= 1 << q
-                                    wake(port, times, codes, whole, up, now)
-                                port[p].backlog -= 1
-                                packet[k].next = whole[FREE]
-                                whole[FREE] = k
-                                whole[PACKETS_OUT] -= 1
-                                k = after
-                            side.head = -1
-                            side.tail = -1
-                            side.bytes = 0
-                    else:
-                        side.stuck_from = NEVER
-                        if side.blocked:
-                            if side.free_from == NEVER:
-                                side.free_from = now
-                            if now - side.free_from >= node[device].watchdog_restore_ps:
-                                side.blocked = 0
-                                side.free_from = NEVER
+            watch(port, queue, node, packet, qp, share, drop, times, codes, whole)
             push(times, codes, whole, now + int(parameter[P_WATCHDOG_PS]), code)
 
         # messages delivered: who waits for them may begin
@@ -566,11 +450,9 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
                     kind = answer
                 if kind >= 0:
                     notice = kind == CNP
-                    k = take(
-                        packet, whole, kind, i,
-                        HEADERS + (CNP_BYTES if notice else AETH_BYTES),
-                        qp[i].cnp_priority if notice else qp[i].reply_priority,
-                    )  # fmt: skip
+                    size = HEADERS + (CNP_BYTES if notice else AETH_BYTES)
+                    priority = qp[i].cnp_priority if notice else qp[i].reply_priority
+                    k = take(packet, whole, kind, i, size, priority)
                     if k < 0:
                         return POOL_EMPTY
                     if not notice:
@@ -695,9 +577,7 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
                 if queue[up, chosen_queue].xoff_told and may_resume(
                     node, queue, device, up, chosen_queue
                 ):
-                    queue[up, chosen_queue].xoff_told = 0
-                    port[up].pfc_want &= ~(1 << chosen_queue) & 0xFFFF
-                    port[up].pfc_tell |= 1 << chosen_queue
+                    say(port, queue, up, chosen_queue, 0)
                     log_reason(port, node, queue, share, provenance, whole, up, chosen_queue, 0)
                     wake(port, times, codes, whole, up, now)
             side.bytes -= packet[k].bytes
@@ -765,10 +645,8 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
                         size += RETH_BYTES
                     if final and message[m].immediate:
                         size += IMMDT_BYTES
-                k = take(
-                    packet, whole, RESPONSE if qp[i].read else DATA, i, size,
-                    qp[i].priority,
-                )  # fmt: skip
+                kind = RESPONSE if qp[i].read else DATA
+                k = take(packet, whole, kind, i, size, qp[i].priority)
                 if k < 0:
                     return POOL_EMPTY
                 chosen = k
@@ -782,14 +660,7 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
                     packet[k].ack_request = 1
                 way = qp[i].path
                 if qp[i].paths > 1 and node[device].adaptive:
-                    # adaptive routing: the uplink with the shortest queue, ties in turn
-                    way += qp[i].spray_turn
-                    for other in range(1, qp[i].paths):
-                        there = qp[i].path + (qp[i].spray_turn + other) % qp[i].paths
-                        mine = queue[paths[path_at[way] + 1], qp[i].priority].bytes
-                        if queue[paths[path_at[there] + 1], qp[i].priority].bytes < mine:
-                            way = there
-                    qp[i].spray_turn = (way - qp[i].path + 1) % qp[i].paths
+                    way = idlest(queue, qp, paths, path_at, i)
                 elif qp[i].paths > 1:
                     way += qp[i].spray_turn
                     qp[i].spray_turn = (qp[i].spray_turn + 1) % qp[i].paths

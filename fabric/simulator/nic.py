@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fabric.kernel import inline
 from fabric.simulator.state import (
     MOST_READS,
+    NAK,
     NEVER,
     NOW,
     P_AI,
@@ -35,6 +36,9 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
 
+POOL_EMPTY = 2  # the engine's answer where no packet is left
+GRANTED, REFUSED = 3, 4
+ACK_FRAME_BYTES = 14 + 20 + 8 + 12 + 4 + 4  # Ethernet, IPv4, UDP, BTH, AETH, ICRC
 REQUEST_BYTES = 14 + 20 + 8 + 12 + 16 + 4  # Ethernet, IPv4, UDP, BTH, RETH, ICRC
 
 
@@ -213,6 +217,69 @@ def ask_again(
         ):
             return False
     return True
+
+
+@inline
+def ask_missing(
+    packet: Rows, port: Rows, queue: Rows, message: Rows, qp: Rows, paths_at: Ints, whole: Longs,
+    i: int, selective: int,
+) -> bool:  # fmt: skip
+    """A response is missing: request it, or all from it on; False: no packet."""
+    if not selective:
+        return bool(ask_again(packet, port, queue, message, qp, paths_at, whole, i, qp[i].expected))
+    m = qp[i].recv_message
+    return bool(ask(packet, port, queue, message, qp, paths_at, whole, i, m, qp[i].expected, 1, 1))
+
+
+@inline
+def take_request(
+    packet: Rows, port: Rows, queue: Rows, message: Rows, qp: Rows, paths_at: Ints, whole: Longs,
+    ingress: int, k: int,
+) -> int:  # fmt: skip
+    """A READ request at the host that has the data: GRANTED, REFUSED (one before it was lost) or POOL_EMPTY."""
+    i = packet[k].qp
+    psn = packet[k].psn
+    if psn <= qp[i].limit:
+        qp[i].request_nak_open = 0
+        again = psn < qp[i].limit
+        if again:
+            port[ingress].duplicate_request += 1
+        else:
+            port[ingress].read_requests += 1
+        if again and packet[k].syndrome:
+            qp[i].repair = psn  # a selective NIC wants one packet
+            return GRANTED
+        if again:
+            qp[i].next_psn = psn
+        m = packet[k].message
+        qp[i].segment = psn
+        qp[i].limit = message[m].first + message[m].packets
+        return GRANTED
+    if not qp[i].request_nak_open:
+        qp[i].request_nak_open = 1
+        port[ingress].out_of_sequence += 1
+        nak = take(packet, whole, NAK, i, ACK_FRAME_BYTES, qp[i].reply_priority)
+        if nak < 0:
+            return POOL_EMPTY
+        packet[nak].psn = qp[i].limit
+        packet[nak].syndrome = 0x60
+        packet[nak].msn = qp[i].msn & 0xFFFFFF
+        packet[nak].path = paths_at[qp[i].path] + 1
+        append(packet, port, queue, qp[i].source, packet[nak].priority, nak)
+    return REFUSED
+
+
+@inline
+def idlest(queue: Rows, qp: Rows, paths: Ints, path_at: Ints, i: int) -> int:
+    """Adaptive routing: the way with the shortest first queue in the network, ties in turn."""
+    way = qp[i].path + qp[i].spray_turn
+    for other in range(1, qp[i].paths):
+        there = qp[i].path + (qp[i].spray_turn + other) % qp[i].paths
+        mine = queue[paths[path_at[way] + 1], qp[i].priority].bytes
+        if queue[paths[path_at[there] + 1], qp[i].priority].bytes < mine:
+            way = there
+    qp[i].spray_turn = (way - qp[i].path + 1) % qp[i].paths
+    return int(way)
 
 
 @inline

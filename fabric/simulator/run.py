@@ -8,7 +8,8 @@ import numpy as np
 
 from fabric.simulator import state as st
 from fabric.simulator.build import Built
-from fabric.simulator.engine import LOGS_FULL, POOL_EMPTY, run
+from fabric.simulator.engine import LOGS_FULL, run
+from fabric.simulator.nic import POOL_EMPTY
 
 
 class Sink(Protocol):

@@ -103,6 +103,18 @@ def may_resume(node: Rows, queue: Rows, device: int, ingress: int, priority: int
 
 
 @inline
+def say(port: Rows, queue: Rows, ingress: int, priority: int, xoff: int) -> None:
+    """The peer must be told to stop (1) or to go on (0); the caller has the port served."""
+    bit = 1 << priority
+    queue[ingress, priority].xoff_told = xoff
+    if xoff:
+        port[ingress].pfc_want |= bit
+    else:
+        port[ingress].pfc_want &= ~bit & 0xFFFF
+    port[ingress].pfc_tell |= bit
+
+
+@inline
 def marks(port: Rows, egress: int, length: int, random: npt.NDArray[np.uint64]) -> bool:
     """WRED on the egress queue (RFC 3168 marks instead of dropping)."""
     low = port[egress].kmin
