@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from collectors.config import Config, EventInput, Listener
 from collectors.events import Events
@@ -28,6 +29,7 @@ class Collecting:
         self.dialer = Dialer(recorder, self.board, config.backoff)
         self.listening: dict[Listener, Listening] = {}
         self.inputs: dict[EventInput, asyncio.Task[None]] = {}
+        self.more: dict[str, Any] = {}  # what others want to have in the status
         self._status: asyncio.Task[None] | None = None
 
     @property
@@ -102,7 +104,7 @@ class Collecting:
         stats = vars(self.recorder.stats)
         try:
             self.board.write(self.recorder.folder, running=running, recorder={"name": self.recorder.name, **stats},
-                             every_s=self.config.status_s, ports=self.ports)  # fmt: skip
+                             every_s=self.config.status_s, ports=self.ports, **self.more)  # fmt: skip
         except OSError as error:
             self.recorder.stats.last_error = str(error)
 

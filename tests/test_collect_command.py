@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+from analyzers.store import Store, collect
 from collectors.health import STATUS
 from collectors.records import Method
 from collectors.server import Options, serving
@@ -19,7 +21,7 @@ from dashboards.commands.collect_config import load
 from dashboards.commands.presets import PRESETS
 from tests.collecting import of
 from tests.test_collecting import soon
-from tests.test_replay import timeline
+from tests.test_replay import READINGS, timeline
 
 FABRIC = str(Path(sys.executable).with_name("fabric"))
 
@@ -93,6 +95,44 @@ def test_collect_status_reload_and_interrupt(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "has ended" in ended.stderr
     assert {record.peer for record in of(tmp_path / "log", Method.GNMI)} == {one, two}
+
+
+def test_what_is_collected_is_kept(tmp_path: Path) -> None:
+    """Readings of a run, from its devices by gNMI into the store, decoded."""
+    with serving([timeline(n) for n in range(2)], Options(wait=2, speed=1e-6)) as replay:
+        targets = "".join(
+            f'[[targets]]\nname = "{e.device}"\naddress = "{e.address}"\n' for e in replay.endpoints
+        )
+        config = written(tmp_path, f"""
+folder = "log"
+[store]
+[defaults]
+subscriptions = ["all"]
+[subscriptions.all]
+interval = "0s"
+paths = ["/interfaces/interface[name=*]/state/counters"]
+{targets}""")  # fmt: skip
+        with running(config) as process:
+            soon((tmp_path / "log" / STATUS).exists)
+            replay.done.result(30)
+            soon(
+                lambda: (
+                    json.loads((tmp_path / "log" / STATUS).read_bytes())
+                    .get("store", {})
+                    .get("rows", 0)
+                    > 20
+                )
+            )
+            assert "rows of" in status(config).stdout
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+        with running(config):  # what the first had not committed
+            store = Store(tmp_path / "store")
+            soon(lambda: collect(store.scan("counters")).height >= 4 * READINGS)
+    found = collect(store.scan("counters")).filter(pl.col("counter") == "rx_bytes")
+    for device in range(2):
+        of_port = found.filter(device=f"leaf{device}", port="Ethernet1/1").sort("ts")
+        assert of_port["value"].to_list() == [100 * n + device for n in range(READINGS)]
 
 
 WRONG = {

@@ -50,7 +50,9 @@ def collect(
         return 0
     try:
         _collect(config, loaded)
-    except KeyboardInterrupt:  # the way in which a collector ends
+    except (
+        KeyboardInterrupt
+    ):  # the way in which a collector ends; what is not kept, the next one keeps
         _say("ended")
     return 0
 
@@ -87,15 +89,22 @@ def _collect(path: Path, loaded: "Loaded") -> None:
 
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's core logs beside the lines we print
     from collectors.collecting import collecting
+    from dashboards.commands.collect_store import Keeper
 
     hurry = threading.Event()  # SIGHUP: look at the configuration now
     signal.signal(signal.SIGHUP, lambda *_: hurry.set())
+    keeper = Keeper(loaded.store, path.parent, loaded.config.folder) if loaded.store else None
     with collecting(loaded.config) as running:
         _announce(loaded, running)
-        stamp = _stamp(loaded.files)
+        stamp, wrong = _stamp(loaded.files), ""
         while True:
             asked = hurry.wait(LOOK_S)
             hurry.clear()
+            if keeper:
+                before, wrong = wrong, keeper.step()
+                running.more["store"] = keeper.told
+                if wrong and wrong != before:
+                    _say(f"not kept yet: {wrong}")
             if (now := _stamp(loaded.files)) != stamp or asked:
                 stamp = now
                 loaded = _reload(path, loaded, running)

@@ -89,11 +89,16 @@ class EventsText(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_onl
 
 
 class StoreText(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """``[store]``: where readings are kept for good; without it they are only recorded."""
+    """``[store]``: where readings are kept decoded; without it they are only recorded.
+
+    ``days`` and ``size`` bound it (0 and empty: no bound); what was recorded is kept ``raw_days`` more
+    after it was decoded, so that a better dictionary can read it again (0: for ever).
+    """
 
     url: str = "store"
     days: int = 0
     size: str = ""
+    raw_days: float = 1
     options: dict[str, str] = {}
 
 

@@ -72,6 +72,13 @@ def _table(found: dict[str, Any]) -> None:
         + (f": {escape(recorder['last_error'])}" if recorder["last_error"] else ""),
         highlight=False,
     )
+    if store := found.get("store"):
+        console.print(
+            f"store {escape(store['url'])}: {store['rows']} rows of {store['records']} records, "
+            f"{store['segments']} segments committed, {store['waiting']} waiting, {store['faults']} faults"
+            + (f": {escape(store['error'])}" if store["error"] else ""),
+            highlight=False,
+        )
 
 
 def _ago(now_ns: int, then_ns: int) -> str:
