@@ -149,7 +149,7 @@ class State:
             "where last_ns >= ? and (? = '' or state = ?) order by last_ns desc, id",
             (since_ns, state, state),
         )
-        return [Incident(*row, json.loads(body)) for *row, body in rows]
+        return [Incident(i, c, s, first, last, json.loads(b)) for i, c, s, first, last, b in rows]
 
     def acknowledge(self, incident: str, who: str, note: str = "", until_ns: int = 0) -> None:
         """Note that somebody has seen an incident."""

@@ -23,10 +23,11 @@ from analyzers.telemetry.flatten import Leaf, Scalar, join, json_leaves, leaflis
 from analyzers.telemetry.intern import number_of
 from analyzers.telemetry.known import IS_IGNORED, IS_KNOWN, IS_SLOW, IS_UNKNOWN, NEW, Known
 from analyzers.telemetry.places import Place, Places, words
+from analyzers.telemetry.readings import named_device
 from analyzers.telemetry.responses import decode_records, shortage
 from analyzers.telemetry.rows import Count, EntryKind, Form, RecordFault, make_names, make_rows
 from analyzers.telemetry.rows import ValueKind as Kind
-from analyzers.telemetry.values import canonical
+from analyzers.telemetry.values import canonical, writable
 from collectors.messages import Elem, path_text
 from collectors.records import Method
 from fabric.schema import COUNTERS, QUALITY
@@ -77,7 +78,7 @@ class Decoder:
 
     def device(self, peer: str) -> str:
         """Name of the device that is known as ``peer``."""
-        return self._devices.get(peer, peer)
+        return writable(self._devices.get(peer, peer))
 
     def decode(self, batch: Batch) -> Decoded:
         """COUNTERS and QUALITY of a batch of records."""
@@ -158,9 +159,13 @@ class Decoder:
     def _parent(self, batch: Batch, record: int) -> int:
         peer = batch.peers[record]
         if batch.methods[record] == Method.SONIC:
-            peer = vendors.named_device(batch.payload(record)[:300]) or peer
+            peer = named_device(batch.payload(record)[:300]) or peer
         if peer not in self._peers:
-            while (number := number_of(self._names, peer.encode()[:255], 0, EntryKind.PEER)) < 0:
+            while (
+                number := number_of(
+                    self._names, peer.encode(errors="replace")[:255], 0, EntryKind.PEER
+                )
+            ) < 0:
                 self._names = self.known.grown(self._names)
             self._peers[peer] = number
         return self._peers[peer]
@@ -184,7 +189,7 @@ class Decoder:
         seen = int(batch.seen[record])
         ts = int(batch.ts[record]) or seen
         of = self.known.series[series][1:5] if series >= 0 else ("", "", -1, "")
-        self._quality.append((ts, seen, device, *of, kind, value, text))
+        self._quality.append((ts, seen, device, *of, kind, value, writable(text)))
 
     def _window(self, batch: Batch, chosen: NDArray[np.int64], count: int) -> Iterable[_Found]:
         """Value rows to readings."""
@@ -384,7 +389,7 @@ class Decoder:
                 continue
             try:
                 readings = list(read(batch.payload(record), self.dictionary))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 self._faults["record: unreadable"] += 1
                 device = self.device(batch.peers[record])
                 self._say(batch, record, device, "fault", 1, f"{Method(method).name}: {error}")
@@ -392,7 +397,8 @@ class Decoder:
             for reading in readings:
                 device = self.device(reading.device or batch.peers[record])
                 at = self.known.nested((device, reading.key()), partial(reading.named, device))
-                self._reading(batch, record, at, reading.ts, reading.value, found)
+                clock = reading.ts if 0 < reading.ts < 1 << 63 else 0
+                self._reading(batch, record, at, clock, reading.value, found)
         if not found:
             return []
         series, where, ts, values = (np.array(c, np.int64) for c in zip(*found, strict=True))

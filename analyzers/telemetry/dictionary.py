@@ -212,20 +212,23 @@ def _check_slots(entry: Entry, slots: Sequence[str]) -> None:
 def _child(node: _Node, name: str) -> _Node:
     if "{" not in name:
         return node.exact.setdefault(name, _Node())
-    parts = _SLOT.split(name)
-    # A port's name may hold anything; an index is digits.
-    pattern = "".join(
-        re.escape(part)
-        if place % 2 == 0
-        else (r"(?P<port>.+)" if part == "port" else r"(?P<index>\d{1,9})")
-        for place, part in enumerate(parts)
-    )
+    pattern = _pattern(name)
     for known, child in node.slots:
-        if known.pattern == pattern:
+        if known.pattern == pattern.pattern:
             return child
     child = _Node()
-    node.slots.append((re.compile(pattern), child))
+    node.slots.append((pattern, child))
     return child
+
+
+@cache
+def _pattern(text: str) -> "re.Pattern[str]":
+    """A text with slots as a pattern: a port's name may hold anything, an index is digits."""
+    parts = _SLOT.split(text)
+    slots = {"port": r"(?P<port>.+)", "index": r"(?P<index>\d{1,9})"}
+    return re.compile(
+        "".join(slots[part] if place % 2 else re.escape(part) for place, part in enumerate(parts))
+    )
 
 
 def _find(node: _Node, elems: Sequence[Elem], at: int, port: str, index: str) -> Match | None:
@@ -266,6 +269,12 @@ def _keys_match(
                 if not number:
                     return None
                 index = number[1]
+            elif "{" in want:  # both, or with other text: Ethernet0|3
+                hit = _pattern(want).fullmatch(value)
+                if not hit:
+                    return None
+                groups = hit.groupdict()
+                port, index = groups.get("port") or port, groups.get("index") or index
             elif want not in ("*", value):
                 return None
     return port, index

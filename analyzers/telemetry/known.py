@@ -15,7 +15,7 @@ from analyzers.telemetry.dictionary import IGNORED, Dictionary, Entry, Match
 from analyzers.telemetry.flatten import Scalar
 from analyzers.telemetry.intern import grown
 from analyzers.telemetry.rows import Names
-from analyzers.telemetry.values import LARGEST, signed
+from analyzers.telemetry.values import LARGEST, signed, writable
 from collectors.messages import Elem, path_text
 from fabric.schema import COUNTERS, SERIES, UNKNOWN_PATHS
 
@@ -34,14 +34,15 @@ class Meaning:
     __slots__ = ("device", "entry", "example", "last", "readings", "series", "text")
 
     def __init__(self, device: str, entry: Entry | None, series: int, text: str) -> None:
-        self.device, self.entry, self.series, self.text = device, entry, series, text
+        self.device, self.entry, self.series = device, entry, series
+        self.text = writable(text)
         self.readings, self.last, self.example = 0, 0, ""
 
     def count(self, value: Scalar, seen: int, times: int = 1) -> None:
         """Take note of readings nobody understands."""
         self.readings += times
         self.last = max(self.last, seen)
-        self.example = str(value)[:80]
+        self.example = writable(str(value)[:80])
 
 
 class Known:
@@ -155,7 +156,7 @@ class Known:
 
     def _series(self, device: str, match: Match) -> int:
         entry = match.entry
-        key = (device, match.port, entry.object, match.number, entry.counter)
+        key = (device, writable(match.port), entry.object, match.number, entry.counter)
         if key not in self._index:
             self._index[key] = len(self.series)
             self.series.append((*key, entry.dictionary, entry.path, entry.bits, entry.provenance))

@@ -33,6 +33,11 @@ def canonical(entry: Entry, value: Scalar) -> int | None:
     return number
 
 
+def writable(text: str) -> str:
+    """A text that can be written: half a surrogate pair, which JSON can smuggle in, becomes ``?``."""
+    return text.encode(errors="replace").decode()
+
+
 def signed(entry: Entry) -> bool:
     """Whether a reading may be below zero: light may, counts and lengths may not."""
     return COUNTERS[entry.object, entry.counter].unit.endswith("dBm")
