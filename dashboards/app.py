@@ -16,13 +16,25 @@ from dash import ClientsideFunction as Browser
 from dash.exceptions import PreventUpdate
 
 from dashboards.desk import Desk
-from dashboards.pages import audit, captures, fabric, flows, incident, overview, port
+from dashboards.pages import (
+    audit,
+    captures,
+    collectives,
+    collectors,
+    fabric,
+    flows,
+    incident,
+    overview,
+    port,
+)
 from dashboards.pages.parts import problem, to
 from dashboards.report import words
 from dashboards.state import State as Asked
 from dashboards.state import read
 
-PAGES: Final[tuple[ModuleType, ...]] = (overview, fabric, flows, captures, audit, incident, port)
+PAGES: Final[tuple[ModuleType, ...]] = (
+    overview, fabric, flows, collectives, captures, audit, collectors, incident, port,
+)  # fmt: skip
 TICK_MS: Final = 3000
 PRESETS: Final = ((300, "5 min"), (900, "15 min"), (3600, "1 h"), (21600, "6 h"), (86400, "24 h"))
 LOG = logging.getLogger("fabric.dashboard")

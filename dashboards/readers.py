@@ -106,7 +106,9 @@ def run(path: Path, progress: Progress | None = None) -> Fixed:
 
 
 def _judged(given: Tables, fabric: Fabric | None = None) -> Tables:
-    """The same tables with the findings of all detectors."""
+    """The same tables with the findings of all detectors, and the operations the traffic shows."""
+    from analyzers.collectives.build import with_collectives
     from analyzers.detectors import run_detectors
 
-    return replace(given, findings=run_detectors(given, fabric).lazy())
+    whole = with_collectives(given)
+    return replace(whole, findings=run_detectors(whole, fabric).lazy())

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import polars as pl
 
 from analyzers.tables import Tables
-from analyzers.views import fleet, load, metrics, sequence, series
+from analyzers.views import fleet, load, metrics, sequence, series, targets
 from analyzers.views.metrics import METRICS, Metric
 from fabric.inventory import Inventory
 from fabric.schema import FINDINGS
@@ -219,9 +219,9 @@ class Source:
         return fleet.over_time(self.metric(key), span, most)
 
     def readings(self, device: str, port: str, span: tuple[int, int]) -> pl.DataFrame:
-        """Every counter of a port with its rate in a range; see :func:`metrics.rates`."""
+        """Every counter of a port with its rate in a range; see :func:`metrics.rated`."""
         rows = self.tables.counters.filter(pl.col("device") == device, pl.col("port") == port)
-        return metrics.rates(rows).filter(pl.col("ts").is_between(*span)).collect()
+        return metrics.rated(rows).filter(pl.col("ts").is_between(*span))
 
     def counter_table(self, device: str, port: str, span: tuple[int, int]) -> pl.DataFrame:
         """One row per counter of a port: its first and last reading, increase, mean and peak rate."""
@@ -236,6 +236,29 @@ class Source:
         found: list[tuple[str, pl.DataFrame]] = self._ask(
             ("loads", span), lambda: load.point_loads(self.tables, span)
         )
+        return found
+
+    def operations(self) -> pl.DataFrame:
+        """COLLECTIVES in the order of time."""
+        found: pl.DataFrame = self._ask(
+            "operations", lambda: self.tables.collectives.sort("start").collect()
+        )
+        return found
+
+    def health(self) -> list[dict[str, Any]]:
+        """What collecting processes say of their connections; none where the reader knows none."""
+        ask = getattr(self.reader, "health", None)
+        found: list[dict[str, Any]] = ask() if ask else []
+        return found
+
+    def targets(self) -> pl.DataFrame:
+        """One row per device that reports; see :func:`analyzers.views.targets.targets`."""
+        found: pl.DataFrame = self._ask("targets", lambda: targets.targets(self.tables))
+        return found
+
+    def quality(self) -> pl.DataFrame:
+        """What is wrong with the readings, per device and kind."""
+        found: pl.DataFrame = self._ask("quality", lambda: targets.quality(self.tables))
         return found
 
     def sequence(self, flow: int) -> sequence.Sequence | None:

@@ -8,9 +8,9 @@ from typing import Final, Literal, NamedTuple
 
 import polars as pl
 
+from analyzers.telemetry.rates import KEY, rates
 from fabric.counters import COUNTERS as CANONICAL
 
-KEY: Final = ("device", "port", "object", "index", "counter")
 PORT: Final = ("device", "port")
 SECOND_NS: Final = 1_000_000_000
 MILLION: Final = 1_000_000
@@ -118,29 +118,30 @@ METRICS: Final[dict[str, Metric]] = {
 }
 
 
-def rates(counters: pl.LazyFrame) -> pl.LazyFrame:
+def rated(counters: pl.LazyFrame) -> pl.DataFrame:
     """Readings with what changed: COUNTERS columns, ``interval_ns`` and ``rate`` (per second).
 
     ``rate`` of a cumulative counter is its increase per second of the measured interval, null at the
-    first reading and where it went backwards; of a gauge or peak it is the reading itself.
+    first reading and where it was reset (:mod:`analyzers.telemetry.rates`); of a gauge or peak it is
+    the reading itself.
     """
+    read = counters.collect()
+    made = rates(read).rates.select(*KEY, "ts", "interval_ns", "rate")
     cumulative = [c.name for c in CANONICAL.values() if c.kind == "cumulative"]
-    step = pl.col("value") - pl.col("value").shift().over(KEY)
-    grown = pl.when(step >= 0).then(step * SECOND_NS / pl.col("interval_ns"))
     return (
-        counters.unique([*KEY, "ts"], keep="last")
-        .sort(*KEY, "ts")
-        .with_columns(interval_ns=pl.col("ts") - pl.col("ts").shift().over(KEY))
+        read.unique([*KEY, "ts"], keep="last")
+        .join(made, on=[*KEY, "ts"], how="left")
         .with_columns(
             rate=pl.when(pl.col("counter").is_in(cumulative))
-            .then(grown)
+            .then("rate")
             .otherwise(pl.col("value").cast(pl.Float64))
         )
+        .sort(*KEY, "ts")
     )
 
 
 def summary(read: pl.DataFrame) -> pl.DataFrame:
-    """One row per counter of :func:`rates`: first, last, grown, mean and peak rate, readings.
+    """One row per counter of :func:`rated`: first, last, grown, mean and peak rate, readings.
 
     ``grown`` and ``mean`` are null for gauges and peaks; ``grown`` leaves out resets.
     """
@@ -173,7 +174,7 @@ def port_metric(
     wanted = pl.any_horizontal(
         (pl.col("object") == of) & (pl.col("counter") == name) for of, name in metric.sources
     )
-    read = rates(counters.filter(wanted)).filter(pl.col("rate").is_not_null())
+    read = rated(counters.filter(wanted)).filter(pl.col("rate").is_not_null())
     read = read.with_columns(
         rate=pl.when(pl.col("counter").str.ends_with("_pause_ns"))
         .then(pl.col("rate") / SECOND_NS)
@@ -182,7 +183,7 @@ def port_metric(
         .otherwise("rate")
     )
     folded = pl.col("rate").sum() if metric.fold == "sum" else pl.col("rate").max()
-    rows = read.group_by("ts", *PORT).agg(value=folded).collect()
+    rows = read.group_by("ts", *PORT).agg(value=folded)
     if metric.key == "use":
         rows = _share_of_speed(rows, counters, speeds)
     return rows.sort(*PORT, "ts")

@@ -60,3 +60,11 @@ def heatmap(grid: pl.DataFrame, metric: Metric) -> dict[str, Any]:
                       "automargin": True, **({} if few else {"nticks": 40})},
         },
     }  # fmt: skip
+
+
+def place(grid: pl.DataFrame, label: object, number: object) -> tuple[str, str] | None:
+    """Device and port of a cell, by the label of its row and its number in it; None where none is."""
+    for device, ports in grid.select("device", "port").iter_rows():
+        if esc(device) == label and isinstance(number, int) and 0 <= number < len(ports):
+            return device, ports[number]
+    return None

@@ -1,5 +1,6 @@
 """Flows: queue pairs of any number, one of them over time, its frames, one frame to its last field."""
 
+from pathlib import Path
 from typing import Any, Final
 
 import dash_ag_grid as dag
@@ -8,6 +9,7 @@ import polars as pl
 from dash import Dash, Input, Output, html
 from dash import State as Given
 
+from analyzers.capture.source import Tap
 from analyzers.views.flows import flow_page
 from dashboards.commands.dissect import dissect
 from dashboards.desk import Desk
@@ -215,7 +217,10 @@ def _dissection(source: Source, state: State) -> Any:
     rows = source.points().filter(pl.col("point") == found.flow["point"])
     title = f"Frame {frame}"
     try:
-        text = dissect(str(rows["path"][0]), frame)
+        path = str(rows["path"][0])
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"{path}: is not there any more, or is a set of rotated files")
+        text = dissect(path, Tap(path, (path,)), frame)
     except (OSError, ValueError) as error:
         return parts.card(
             title, parts.empty(words.clean(error), "The capture must still lie where it was read.")

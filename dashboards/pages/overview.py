@@ -127,11 +127,9 @@ def register(app: Dash, desk: Desk) -> None:
     )  # fmt: skip
     def follow(clicked: dict[str, Any] | None, search: str | None) -> Any:
         source, state = desk.at(search)
-        row, column = (clicked or {}).get("points", [{}])[0].get("pointNumber", (-1, -1))
-        grid = _grid(source, state)
-        if not 0 <= row < grid.height or not 0 <= column < len(grid["port"][row]):
-            return no_update
-        return state.link("/port", device=grid["device"][row], port=grid["port"][row][column])
+        cell = (clicked or {}).get("points", [{}])[0]
+        place = heatmap.place(_grid(source, state), cell.get("y"), cell.get("x"))
+        return state.link("/port", device=place[0], port=place[1]) if place else no_update
 
     @app.callback(
         Output("ov-fleet", "children"), Output("ov-fleet-table", "children"),

@@ -113,7 +113,7 @@ def grid(
         **more.pop("options", {}),
     }  # fmt: skip
     return dag.AgGrid(
-        columnDefs=columns, rowData=rows, columnSize="responsiveSizeToFit",
+        columnDefs=columns, rowData=rows, columnSize=more.pop("columnSize", "responsiveSizeToFit"),
         defaultColDef={"sortable": True, "filter": True, "resizable": True, "minWidth": 70,
                        "wrapHeaderText": False, **more.pop("default", {})},
         dashGridOptions=options, className="grid",
