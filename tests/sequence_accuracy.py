@@ -17,6 +17,7 @@ from tests.injector.score import Event, Score
 
 FIXED_SEED = 20_000
 PAIRS, BURSTS = 12, 16
+STEP = 100_000  # events between two lines of a log
 MOST_UNTOLD = 0.01  # of what one tap can decide
 
 Judge = Callable[[Sequence[Packet], int], list[Event]]
@@ -69,9 +70,15 @@ def main() -> int:
     seed = secrets.randbits(32) if options.seed is None else options.seed
     print(f"seeds from {seed}", flush=True)
 
+    shown = 0
+
     def told(score: Score) -> None:
+        nonlocal shown
         if sys.stderr.isatty():
             print(f"\r{score.injected:,} of {options.events:,}", end="", file=sys.stderr)
+        elif score.injected >= shown + STEP:  # a log: a line now and then
+            shown = score.injected
+            print(f"{shown:,} of {options.events:,}, {score.wrong.total()} wrong", flush=True)
 
     score = measure(judge_twin if options.twin else judge_kernel, options.events, seed, told)
     print(f"\n{score.injected:,} faults injected into {score.packets:,} packets\n")

@@ -1,4 +1,8 @@
-"""The command as a user meets it: in a process of its own, with bad input above all."""
+"""The command as a user meets it, with bad input above all.
+
+What a process of its own proves (status, streams, signals, encodings) runs in one; what the command says
+of this or that input is asked of the same code in this process.
+"""
 
 import fcntl
 import json
@@ -20,7 +24,7 @@ from dashboards.commands import values
 from dashboards.commands.files import whole, write_text
 from dashboards.commands.select import opcodes
 from fabric.pcap import PcapWriter
-from tests.data import ROOT, real_data, tool
+from tests.data import ROOT, real_data
 
 CAPTURES = ROOT / "captures"
 LOSS = CAPTURES / "loss_upstream.pcap"
@@ -31,6 +35,21 @@ def fabric(*arguments: object, **more: object) -> subprocess.CompletedProcess[st
     command = [sys.executable, "-m", "dashboards.cli", *map(str, arguments)]
     said = {"capture_output": True, "text": True, "cwd": ROOT, "timeout": 120, "encoding": None}
     return subprocess.run(command, check=False, **{**said, **more})
+
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command in this process: same answer, none of the time that starting one takes."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        capsys.readouterr()
+        status = cli.run([str(argument) for argument in arguments])
+        return subprocess.CompletedProcess(arguments, status, *capsys.readouterr())
+
+    return run
 
 
 def names(folder: Path) -> list[str]:
@@ -120,11 +139,20 @@ HOPELESS = [
 
 
 @pytest.mark.parametrize("bad", HOPELESS, ids=lambda bad: bad.make.__name__)
-def test_nothing_could_be_done_is_status_2_and_one_line(bad: Bad, tmp_path: Path) -> None:
-    done = fabric("analyze", bad.make(tmp_path), "--json")
+def test_nothing_could_be_done_is_status_2_and_one_line(
+    bad: Bad, here: Command, tmp_path: Path
+) -> None:
+    done = here("analyze", bad.make(tmp_path), "--json")
     assert done.returncode == 2
     assert done.stdout == ""
     assert bad.says in one_line(done)
+
+
+def test_a_process_says_so_too(tmp_path: Path) -> None:
+    done = fabric("analyze", not_a_capture(tmp_path), missing(tmp_path), "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 2
+    assert "Traceback" not in done.stderr
 
 
 def cut_record(folder: Path) -> tuple[Path, str]:
@@ -142,10 +170,10 @@ def absurd_length(folder: Path) -> tuple[Path, str]:
 
 @pytest.mark.parametrize("make", [cut_record, absurd_length], ids=lambda make: make.__name__)
 def test_damage_is_told_and_what_precedes_it_counts(
-    make: Callable[[Path], tuple[Path, str]], tmp_path: Path
+    make: Callable[[Path], tuple[Path, str]], here: Command, tmp_path: Path
 ) -> None:
     path, says = make(tmp_path)
-    done = fabric("analyze", path, "--json")
+    done = here("analyze", path, "--json")
     assert done.returncode in (0, 1)
     assert done.stderr == ""
     given = json.loads(done.stdout)
@@ -153,21 +181,21 @@ def test_damage_is_told_and_what_precedes_it_counts(
     assert "capture_damaged" in {finding["kind"] for finding in given["findings"]}
 
 
-def test_a_short_snap_length_is_counted_as_faults(tmp_path: Path) -> None:
+def test_a_short_snap_length_is_counted_as_faults(here: Command, tmp_path: Path) -> None:
     import dpkt
 
     with LOSS.open("rb") as file, PcapWriter(tmp_path / "snap.pcap", snaplen=40) as out:
         for seconds, frame in dpkt.pcap.Reader(file):
             out.write(int(seconds * 10**9), frame[:40], len(frame))
-    done = fabric("analyze", tmp_path / "snap.pcap", "--json")
+    done = here("analyze", tmp_path / "snap.pcap", "--json")
     assert done.returncode == 0
     given = json.loads(done.stdout)
     assert given["inputs"][0]["faults"] == {"truncated": given["inputs"][0]["packets"]}
     assert given["summary"]["verdict"] == "nothing_to_judge"
 
 
-def test_one_bad_file_does_not_hide_the_good_ones(tmp_path: Path) -> None:
-    done = fabric("analyze", LOSS, missing(tmp_path), not_a_capture(tmp_path), "--json")
+def test_one_bad_file_does_not_hide_the_good_ones(here: Command, tmp_path: Path) -> None:
+    done = here("analyze", LOSS, missing(tmp_path), not_a_capture(tmp_path), "--json")
     assert done.returncode == 1
     given = json.loads(done.stdout)
     assert len(given["inputs"]) == 1
@@ -178,7 +206,7 @@ def test_one_bad_file_does_not_hide_the_good_ones(tmp_path: Path) -> None:
 # What it does when all is well.
 
 
-def test_findings_are_status_1_and_healthy_is_0(tmp_path: Path) -> None:
+def test_findings_are_status_1_and_healthy_is_0(here: Command, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     done = fabric("analyze", LOSS, "--html", page, "--out", tmp_path / "kept", "--packets")
     assert (done.returncode, done.stderr) == (1, "")
@@ -187,16 +215,16 @@ def test_findings_are_status_1_and_healthy_is_0(tmp_path: Path) -> None:
     kept = {path.name for path in (tmp_path / "kept").iterdir()}
     assert {"report.json", "events.parquet", "flows.parquet", "packets.parquet"} <= kept
     assert names(tmp_path) == ["kept", "report.html"]
-    healthy = fabric("analyze", HEALTHY)
+    healthy = here("analyze", HEALTHY)
     assert (healthy.returncode, healthy.stderr) == (0, "")
     assert healthy.stdout.startswith(" HEALTHY ")
 
 
-def test_standard_input_and_named_points() -> None:
+def test_standard_input_and_named_points(here: Command) -> None:
     with LOSS.open("rb") as file:
         done = fabric("analyze", "-", "--json", stdin=file)
     assert done.returncode == 1
-    named = json.loads(fabric("analyze", f"spine1:3={LOSS}", "--json").stdout)
+    named = json.loads(here("analyze", f"spine1:3={LOSS}", "--json").stdout)
     assert named["inputs"][0]["point"] == "spine1:3"
     first = json.loads(done.stdout)
     assert [f["summary"] for f in first["findings"] if f["severity"] != "info"]
@@ -212,17 +240,17 @@ def test_a_terminal_of_another_encoding_shows_what_it_can() -> None:
 
 
 @pytest.mark.parametrize("name", ["rdma_write_bw", "rdma_send_bw", "rdma_write_lat", "rping"])
-def test_public_captures_are_healthy(name: str) -> None:
-    done = fabric("analyze", real_data("captures", "rdma_ib_tutorial", f"{name}.pcap"), "--json")
+def test_public_captures_are_healthy(name: str, here: Command) -> None:
+    done = here("analyze", real_data("captures", "rdma_ib_tutorial", f"{name}.pcap"), "--json")
     given = json.loads(done.stdout)
     assert done.returncode == 0, given["findings"]
     assert given["summary"]["verdict"] == "healthy"
     assert given["summary"]["resent"] == 0
 
 
-def test_three_taps_of_an_all_reduce() -> None:
+def test_three_taps_of_an_all_reduce(here: Command) -> None:
     given = json.loads(
-        fabric("analyze", real_data("captures", "rdma_ib_tutorial", "nccl"), "--json").stdout
+        here("analyze", real_data("captures", "rdma_ib_tutorial", "nccl"), "--json").stdout
     )
     assert [row["roce"] for row in given["inputs"]] == [184, 184, 184]
     assert given["summary"]["verdict"] == "healthy"
@@ -249,8 +277,10 @@ def test_three_taps_of_an_all_reduce() -> None:
         (("bogus",), "bogus"),
     ],
 )
-def test_wrong_command_lines_are_status_2(arguments: tuple[object, ...], says: str) -> None:
-    done = fabric(*arguments)
+def test_wrong_command_lines_are_status_2(
+    arguments: tuple[object, ...], says: str, here: Command
+) -> None:
+    done = here(*arguments)
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr
@@ -321,26 +351,19 @@ def test_start_up_is_light_and_every_command_has_an_example() -> None:
 # fabric packets
 
 
-def test_packets_lists_filters_and_limits() -> None:
-    listed = fabric("packets", LOSS)
+def test_packets_lists_filters_and_limits(here: Command) -> None:
+    listed = fabric("packets", LOSS)  # in a process of its own
     assert listed.returncode == 0
     assert "RC" in listed.stdout
-    rows = [json.loads(line) for line in fabric("packets", LOSS, "--json", "--limit", "5000").stdout.splitlines()]  # fmt: skip
+    rows = [json.loads(line) for line in here("packets", LOSS, "--json", "--limit", "5000").stdout.splitlines()]  # fmt: skip
     naks = [row for row in rows if row["syndrome"] is not None and row["syndrome"] >> 5 == 3]
     assert naks
     psn = naks[0]["psn"]
-    same = fabric("packets", LOSS, "--json", "--psn", f"{psn}-{psn}").stdout.splitlines()
+    same = here("packets", LOSS, "--json", "--psn", f"{psn}-{psn}").stdout.splitlines()
     assert len(same) == sum(row["psn"] == psn for row in rows)
-    acks = fabric("packets", LOSS, "--csv", "--opcode", "acknowledge", "--limit", "3").stdout
+    acks = here("packets", LOSS, "--csv", "--opcode", "acknowledge", "--limit", "3").stdout
     assert acks.splitlines()[0].startswith("ts,point,frame")
     assert len(acks.splitlines()) == 4
-
-
-def test_one_frame_to_its_last_field() -> None:
-    tool("tshark")
-    done = fabric("packets", LOSS, "--frame", "2")
-    assert done.returncode == 0
-    assert "Base Transport Header" in done.stdout or "INFINIBAND" in done.stdout
 
 
 # The small parts.
