@@ -16,6 +16,7 @@ from typing import Final
 import polars as pl
 
 from analyzers.frames import empty, schema
+from analyzers.state import State
 from analyzers.store import Store
 from analyzers.telemetry.batch import Segment, read_batch
 from analyzers.telemetry.decode import Decoded, Decoder
@@ -26,6 +27,7 @@ from fabric.schema import COUNTERS, QUALITY
 Key = tuple[str, int]  # recorder and segment
 ROWS: Final = 2_000_000  # of a commit; more waits for the next
 COMMIT_FILES: Final = 200
+UNKNOWN_S: Final = 30.0  # between two notes of unknown paths
 
 
 @dataclass
@@ -54,8 +56,9 @@ class Progress:
 class Committer:
     """Follows the folders of recorders; one thread at a time.
 
-    ``on_rows`` receives every decoded batch once per process. OSError from :meth:`step` where the store
-    cannot be written; the rows are kept and the next step tries again.
+    ``on_rows`` receives every decoded batch once per process; ``state`` keeps the paths that no
+    dictionary knows. OSError from :meth:`step` where the store cannot be written; the rows are kept and
+    the next step tries again.
     """
 
     def __init__(
@@ -64,8 +67,11 @@ class Committer:
         folders: Iterable[Path],
         decoder: Decoder | None = None,
         on_rows: Callable[[Decoded], None] | None = None,
+        state: State | None = None,
     ) -> None:
         self.store = store
+        self.state = state
+        self._unknown_s = 0.0  # when unknown paths were last written down
         self.folders = list(folders)
         self.decoder = decoder or Decoder()
         self.on_rows = on_rows or (lambda _: None)
@@ -84,6 +90,9 @@ class Committer:
                 break  # the store does not keep up: the rest waits on disk
             self._read(key, path, progress)
         self._commit(progress)
+        if self.state and time.monotonic() >= self._unknown_s:
+            self._unknown_s = time.monotonic() + UNKNOWN_S
+            self.state.put_unknown(self.decoder.known.unknown().rows())
         progress.waiting = sum(held.done for held in self._held.values())
         return progress
 
@@ -93,6 +102,7 @@ class Committer:
             begin = time.monotonic()
             self.step()
             time.sleep(max(every_s - (time.monotonic() - begin), 0.01))
+        self._unknown_s = 0.0
         self.step()
 
     def _paths(self) -> dict[Key, Path]:

@@ -122,6 +122,15 @@ def clean(store: Store, name: str = "counters", hours: int = KEEP_HOURS) -> int:
     return len(gone)
 
 
+def tend(store: Store, keep: Retention | None = None) -> None:
+    """Everything a store needs now and then, every few minutes: all of the below, for all tables."""
+    for name in TABLES:
+        compact(store, name)
+    retain(store, keep or Retention())
+    for name in TABLES:
+        clean(store, name)
+
+
 def retain(store: Store, keep: Retention) -> list[str]:
     """Delete the oldest days beyond ``keep``; the days that went.
 

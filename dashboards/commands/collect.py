@@ -26,8 +26,17 @@ def collect(
     check: Annotated[
         bool, typer.Option("--check", help="Read the configuration, say what it asks for, and end.")
     ] = False,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="List the paths that no dictionary knows.")
+    ] = False,
+    redecode: Annotated[
+        bool,
+        typer.Option(
+            "--redecode", help="Decode the records again, after a change of dictionaries."
+        ),
+    ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="With --status or --check: one JSON object.")
+        bool, typer.Option("--json", help="With --status, --check or --unknown: JSON.")
     ] = False,
 ) -> int:
     """Collect counters from switches and hosts until interrupted.
@@ -47,6 +56,17 @@ def collect(
         return show(loaded.config.folder, as_json=as_json)
     if check:
         _describe(loaded, as_json=as_json)
+        return 0
+    if unknown or redecode:
+        from dashboards.commands.collect_store import decode_again, show_unknown
+
+        if loaded.store is None:
+            raise ValueError(f"{config}: no [store]: nothing is decoded")
+        place = (loaded.store, config.parent, loaded.config.folder)
+        if redecode:
+            decode_again(*place)
+        if unknown:
+            show_unknown(*place, as_json=as_json)
         return 0
     try:
         _collect(config, loaded)

@@ -92,7 +92,8 @@ class StoreText(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
     """``[store]``: where readings are kept decoded; without it they are only recorded.
 
     ``days`` and ``size`` bound it (0 and empty: no bound); what was recorded is kept ``raw_days`` more
-    after it was decoded, so that a better dictionary can read it again (0: for ever).
+    after it was decoded, so that a better dictionary can read it again (0: for ever). ``dictionaries``
+    is a folder of one's own beside those of the package; ``devices`` names devices by their addresses.
     """
 
     url: str = "store"
@@ -100,6 +101,8 @@ class StoreText(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
     size: str = ""
     raw_days: float = 1
     options: dict[str, str] = {}
+    dictionaries: str = ""
+    devices: dict[str, str] = {}
 
 
 class ConfigText(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
