@@ -11,6 +11,7 @@ job meet on links too; without holds and without deep queues nothing is decided.
 pfc_backpressure (A3): a port sends at line rate, holds others, and no sibling had room.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,7 +35,7 @@ class Knobs:
         default=0, metadata=because("samples", "Congestion that comes back is no accident.")
     )
     idle: float = field(
-        default=0.05, metadata=because("share", "A sibling this empty carries no flow to speak of.")
+        default=0.02, metadata=because("share", "A sibling this empty carries no flow to speak of.")
     )
     busy: float = field(
         default=0.2,
@@ -55,10 +56,6 @@ class Knobs:
     )
     spread: float = field(
         default=2.0, metadata=because("samples", "Held because of these ports, in all.")
-    )
-    hot_ns: int = field(
-        default=45_000,
-        metadata=because("ns", "Three flows at line rate that meet, or two that keep meeting."),
     )
     marks: int = field(
         default=20, metadata=because("packets", "Where marks are counted, a collision is marked.")
@@ -84,11 +81,9 @@ def find(case: Case, knobs: Knobs = Knobs()) -> list[Cause]:
         first, last = min(a for _, a, _ in standing), max(b for _, _, b in standing)
         return [_hotspot(case, [y for y, _, _ in standing], first, last, 0.9)]
     if len(switches) > 1:
-        # Rings of a healthy job meet on links too; how deep the queues get is all that tells.
-        deep = max(_depth(case, c.roots[0], c.first, c.last) for c in collisions)
-        sure = 0.85 if deep >= knobs.hot_ns else 0.5
+        # Rings and exchanges of a healthy job meet on links too: nothing here tells them apart.
         first, last = min(c.first for c in collisions), max(c.last for c in collisions)
-        return [_hotspot(case, [c.roots[0] for c in collisions], first, last, sure)]
+        return [_hotspot(case, [c.roots[0] for c in collisions], first, last, 0.5)]
     taken = {c.roots[0] for c in collisions}
     return [*collisions, *_crowded(case, taken, knobs)]
 
@@ -97,11 +92,6 @@ def _blame(case: Case, standing: list[tuple[int, int, int]]) -> float:
     """Holds that go back to these ports, in ns."""
     back = case.graph.blame(0, case.signals.cells)
     return float(sum(back[y] for y, _, _ in standing))
-
-
-def _depth(case: Case, y: int, first: int, last: int) -> float:
-    """The deepest queue of a port between two cells, in ns of line rate."""
-    return float(np.nan_to_num(case.evidence.drain_ns[y, first:last]).max(initial=0.0))
 
 
 def _crowded(case: Case, taken: set[int], knobs: Knobs) -> list[Cause]:
@@ -135,15 +125,17 @@ def _fabric_ports(case: Case) -> np.ndarray:
 
 
 def _siblings(case: Case, y: int) -> list[int]:
-    """Equal-cost ports of the same device: those that lead towards the same kind of neighbour."""
+    """Equal-cost ports of the same device: those that share most of the destinations of ``y``."""
     s = case.signals
-    role = s.fabric.role(s.ports[int(s.peer[y])].device)
-    return [
-        int(p)
-        for p in s.on(int(s.device[y]))
-        if p != y and s.peer[p] >= 0 and s.fabric.role(s.ports[int(s.peer[p])].device) == role
-        and s.fabric.role(s.ports[y].device) == "leaf"
-    ]  # fmt: skip
+    here = s.ports[y].device
+    together: Counter[int] = Counter()
+    ways = 0
+    for host in s.fabric.named("host"):
+        hops = [s.number[hop] for hop in s.fabric.next_hops(here, host) if hop in s.number]
+        if y in hops:
+            ways += 1
+            together.update(hop for hop in hops if hop != y)
+    return [hop for hop, count in together.items() if 2 * count > ways]
 
 
 def _collisions(case: Case, knobs: Knobs) -> list[Cause]:

@@ -73,7 +73,7 @@ def causes(case: Case) -> list[Cause]:
         above = next((one for one in kept if _explains(case, one, cause)), None)
         same = next((one for one in kept if _again(case, one, cause)), None)
         if same is not None:
-            kept[kept.index(same)] = _joined(same, cause)
+            kept[kept.index(same)] = _joined(case, same, cause)
         elif above is None:
             kept.append(cause)
         else:
@@ -94,10 +94,15 @@ def _again(case: Case, one: Cause, other: Cause) -> bool:
     return near and same
 
 
-def _joined(one: Cause, other: Cause) -> Cause:
+def _joined(case: Case, one: Cause, other: Cause) -> Cause:
+    roots = tuple(dict.fromkeys((*one.roots, *other.roots)))
+    if one.cls in OF_A_HOST:  # the port that somebody's data waits for comes first
+        e, s = case.evidence, case.signals
+        waiting = np.nan_to_num(e.drain_ns[s.peer[list(roots)]]).sum(axis=1)
+        roots = tuple(x for _, x in sorted(zip(-waiting, roots, strict=True)))
     return replace(
         one,
-        roots=tuple(dict.fromkeys((*one.roots, *other.roots))),
+        roots=roots,
         first=min(one.first, other.first),
         last=max(one.last, other.last),
         sure=max(one.sure, other.sure),
@@ -112,7 +117,7 @@ def _explains(case: Case, one: Cause, other: Cause) -> bool:
     apart = other.first > one.last + gap or one.first > other.last + gap
     if apart:
         return False
-    if other.cls == "collective_hotspot" and one.cls in STOPPING:
+    if other.cls in ("collective_hotspot", "ecmp_collision") and one.cls in STOPPING:
         return True  # what was held and let go again crowds everywhere
     if one.cls == "pfc_storm" and other.cls == "slow_receiver":
         s = case.signals
