@@ -24,6 +24,8 @@ from analyzers.capture.batch import ROWS
 from analyzers.capture.reader import WINDOW_BYTES
 from analyzers.capture.source import Tap, find
 from analyzers.capture.streams import path_bytes
+from analyzers.collectives.build import with_collectives
+from analyzers.collectives.job import Job
 from analyzers.merge import distinct, place_losses
 from analyzers.places import Places
 from analyzers.points import Outcome, map_points
@@ -40,6 +42,7 @@ class Options:
     speed_bps: int = 0  # of every link; 0 not given
     speeds: Mapping[str, int] = field(default_factory=dict)  # of single points
     places: Places | None = None  # where points and addresses are, by a known topology
+    job: Job | None = None  # what the job itself says
     window_ns: int = 1_000_000  # bins of FLOW_WINDOWS
     host_window_ns: int = 10_000  # bins of HOST_WINDOWS
     jobs: int = 1  # points read at a time; 0: one per processor
@@ -150,7 +153,8 @@ def analyze(
             if outcome.value is None
         )
         evicted = sum(outcome.value.evicted for outcome in outcomes if outcome.value)
-        return Run(tables(given), (*found.refused, *failed), found.skipped, evicted, folder)
+        told = with_collectives(tables(given), options.job)
+        return Run(told, (*found.refused, *failed), found.skipped, evicted, folder)
     except BaseException:
         folder.cleanup()
         raise

@@ -23,15 +23,15 @@ FABRIC = {
 
 def scenario(
     workloads: Sequence[dict[str, Any]], *, seed: int, duration_us: int = 3000,
-    faults: Sequence[dict[str, Any]] = (), hosts: int = 16, fabric: dict[str, Any] | None = None,
+    faults: Sequence[dict[str, Any]] = (), taps: Sequence[str] = (),
 ) -> Scenario:  # fmt: skip
-    """A scenario whose first ``hosts`` hosts are tapped at their NIC."""
+    """A scenario with taps at the NIC of every host, and more where they are named."""
     return parse(
         {
-            "seed": seed, "duration_us": duration_us, "fabric": dict(fabric or FABRIC),
+            "seed": seed, "duration_us": duration_us, "fabric": dict(FABRIC),
             "switching": {"buffer_bytes": 4 << 20}, "traffic": {"profile": "ns3"},
             "workload": [dict(w) for w in workloads], "fault": [dict(f) for f in faults],
-            "output": {"taps": [f"host{n}:1" for n in range(hosts)], "interval_us": 1000},
+            "output": {"taps": [*(f"host{n}:1" for n in range(16)), *taps], "interval_us": 1000},
         },
         "job",
     )  # fmt: skip
@@ -68,8 +68,8 @@ def seen(folder: Path, plan: Scenario) -> Iterator[Seen]:
         if message["delivered"][row] >= 0:
             started[old] = base + int(message["started"][row]) // 1000
             delivered[old] = base + int(message["delivered"][row]) // 1000
-    taps = sorted(folder.glob("tap_*.pcap"))
-    with analyze([str(tap) for tap in taps], Options(speed_bps=GBPS * 10**9)) as run:
+    taps = [f"{port}={folder}/tap_{port.replace(':', '_')}.pcap" for port in plan.output.taps]
+    with analyze(taps, Options(speed_bps=GBPS * 10**9)) as run:
         yield Seen(run, started, delivered)
 
 

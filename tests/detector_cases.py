@@ -76,6 +76,16 @@ def pause(start: int, length: int, **more: Any) -> Row:
     return {**base, **more}
 
 
+def collective(number: int = 0, **more: Any) -> Row:
+    """An AllReduce of four ranks that took 200 us, in a ring."""
+    base = {"operation": number, "start": number * MS, "end": number * MS + 200 * US,
+            "communicator": "group 0", "number": -1, "kind": "all_reduce", "algorithm": "ring",
+            "bytes": 1 << 20, "ranks": 4, "members": [A, B, C, D], "late_rank": -1,
+            "transfer_ns": 50 * US, "confidence": 0.9, "evidence": "traffic"}  # fmt: skip
+    return {**base, **more}
+
+
+LATE = {"late": B, "sender_wait_ns": 150 * US}
 INFERRED = {
     "kind": "inferred",
     "held_device": A,
@@ -328,4 +338,24 @@ CASES = [
     Case("qp_reuse", "another life, and a silence", {"flows": [flow(1)], "events": [
             event("qpn_reuse", "reused"), event("hole", "undetermined", psn=8)]},
          [("qpn_reuse", "info"), ("silence", "info")]),
+    Case("late_rank", "one rank is late every time",
+         {"collectives": [collective(n, **LATE) for n in range(4)]},
+         [("sender_late", "warning")], "10.0.0.2 sent late in 4 of 4 all-reduce operations"),
+    Case("late_rank", "with job data it has a number",
+         {"collectives": [collective(**LATE, late_rank=5, evidence="job")]},
+         [("sender_late", "warning")], "10.0.0.2 (rank 5) sent late"),
+    Case("late_rank", "a receiver is late",
+         {"collectives": [collective(late=C, receiver_wait_ns=120 * US)]},
+         [("receiver_late", "warning")], "kept its senders waiting"),
+    Case("late_rank", "ordinary skew", {"collectives": [collective(late=B, sender_wait_ns=9 * US)]},
+         []),
+    Case("late_rank", "the network was worse",
+         {"collectives": [collective(**LATE, network_wait_ns=160 * US)]}, []),
+    Case("collective_hotspot", "without a topology the link has no name",
+         {"collectives": [collective(network_wait_ns=100 * US)]},
+         [("collective_network_wait", "info")], "50 % of the time of 1 operation"),
+    Case("collective_hotspot", "queues of a step",
+         {"collectives": [collective(network_wait_ns=15 * US)]}, []),
+    Case("rail_misplacement", "without a topology nothing can be said",
+         {"collectives": [collective()]}, []),
 ]  # fmt: skip

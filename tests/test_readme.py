@@ -62,4 +62,5 @@ ROWS = {
     "undecided": "ambiguous",
     "mirror_copies": "never guessed",
     "qp_reuse": "ambiguous",
+    "late_rank": "late rank",
 }
