@@ -126,9 +126,24 @@ def tend(store: Store, keep: Retention | None = None) -> None:
     """Everything a store needs now and then, every few minutes: all of the below, for all tables."""
     for name in TABLES:
         compact(store, name)
+    thin_series(store)
     retain(store, keep or Retention())
     for name in TABLES:
         clean(store, name)
+
+
+def thin_series(store: Store) -> int:
+    """Drop what SERIES says more than once: every start of a committer tells all it learns; how many rows."""
+    key = ["device", "port", "object", "index", "counter"]
+
+    def once(table: DeltaTable) -> pl.DataFrame:
+        found = collect(pl.scan_delta(table)).sort("batch")
+        return found.unique(key, keep="last").select(list(stored("series")))
+
+    height = int(files(store.table("series"))["rows"].sum())
+    if height <= 2 * once(store.table("series")).height:
+        return 0
+    return height - store.overwrite("series", once, "segment >= 0")
 
 
 def retain(store: Store, keep: Retention) -> list[str]:

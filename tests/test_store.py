@@ -3,6 +3,8 @@
 import os
 import random
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,13 +18,26 @@ from analyzers.frames import empty, schema
 from analyzers.store import Store, collect, day_text, placed, stored, to_arrow
 from analyzers.telemetry.decode import Decoded, Decoder
 from analyzers.telemetry.dictionary import load
-from analyzers.upkeep import Lost, Retention, clean, compact, damaged, files, repair, retain, sizes
+from analyzers.upkeep import (
+    Lost,
+    Retention,
+    clean,
+    compact,
+    damaged,
+    files,
+    repair,
+    retain,
+    sizes,
+    tend,
+    thin_series,
+)
 from collectors import messages as gnmi
 from collectors.recorder import Recorder
 from collectors.records import Method
 from collectors.segments import segments
 from fabric.schema import COUNTERS, QUALITY, SERIES
 from tests.chaos import chaos
+from tests.data import ROOT, tool
 
 S = 1_000_000_000
 DAY = 86_400 * S
@@ -454,6 +469,70 @@ def test_a_store_that_cannot_be_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=str(tmp_path / "file")):
         Store(tmp_path / "file").table("counters")
+
+
+def test_series_told_again_at_every_start_stay_few(tmp_path: Path) -> None:
+    raw, store = tmp_path / "raw", Store(tmp_path / "store")
+    for n in range(5):
+        record(raw, first=n * 30)
+        Committer(store, [raw]).step()
+    assert sizes(store)["series"][1] == 15
+    before = collect(store.scan("series")).unique().sort("port")
+    tend(store)
+    assert sizes(store)["series"][1] == 3
+    assert collect(store.scan("series")).sort("port").equals(before)
+    assert thin_series(store) == 0
+    assert values(store) == list(range(150))
+
+
+FULL = """
+import sys
+from pathlib import Path
+from analyzers.committer import Committer
+from analyzers.store import Store, collect
+raw, disk = Path(sys.argv[1]), Path(sys.argv[2])
+(disk / "filler").write_bytes(bytes(1_000_000 - 60_000))
+committer = Committer(Store(disk / "store"), [raw])
+try:
+    while True:
+        committer.step()
+        (disk / f"more{len(list(disk.iterdir()))}").write_bytes(bytes(4_000))
+except OSError as error:
+    print("refused:", str(error).splitlines()[0])
+for path in disk.glob("*er*"):
+    if path.is_file():
+        path.unlink()
+store = Store(disk / "store")
+committer.step()
+print(sorted(collect(store.scan())["value"].to_list()) == list(range(90)))
+"""
+
+
+def test_a_full_disk_is_said_and_nothing_lost_when_there_is_room_again(tmp_path: Path) -> None:
+    unshare = tool("unshare")
+    raw, disk = tmp_path / "raw", tmp_path / "disk"
+    disk.mkdir()
+    for n in range(3):
+        record(raw, first=n * 30)
+    (tmp_path / "full.py").write_text(FULL)
+    script = (
+        f"mount -t tmpfs -o size=1000k none {disk} || exit 77; "
+        f"{sys.executable} {tmp_path}/full.py {raw} {disk}"
+    )
+    done = subprocess.run(
+        [unshare, "-rm", "sh", "-c", script],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 77 or done.stderr.startswith("unshare:"):
+        pytest.skip(f"no mount namespace here: {done.stderr.strip()}")
+    first, second = done.stdout.splitlines()
+    assert first.startswith("refused: ")
+    assert "No space left" in first
+    assert second == "True"
 
 
 def test_commits_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,6 @@ from fabric.schema import COUNTERS, QUALITY
 ROWS = 1 << 17  # value rows at a time: their columns stay in the cache
 ENTRIES, BLOB = 1 << 12, 1 << 19
 MAX_ENTRIES = 1 << 24
-MAX_UNKNOWN = 100_000  # paths listed
 
 
 class Decoded(NamedTuple):
@@ -104,8 +103,8 @@ class Decoder:
         record = np.concatenate([part.record for part in found])
         ts = np.concatenate([part.ts for part in found])
         seen = batch.seen[record]
-        # A device that tells no time: the record's clock, or ours.
-        ts = np.where(ts == 0, np.where(batch.ts[record] != 0, batch.ts[record], seen), ts)
+        # A device that tells no time, or none of this age: the record's clock, or ours.
+        ts = np.where(told(ts), ts, np.where(told(batch.ts[record]), batch.ts[record], seen))
         names = self.known.frame()[pl.Series(series)]
         return names.select(
             pl.Series("ts", ts),
@@ -231,8 +230,7 @@ class Decoder:
         for number in np.unique(new).tolist():
             place = self._places.of(self._names, number)
             if place is None:
-                known.state[number] = IS_UNKNOWN
-                known.unknown_text[number] = ("", "bytes that are no path")
+                known.stranger(number, "", "bytes that are no path")
             else:
                 self._mean(number, place)
 
@@ -240,8 +238,7 @@ class Decoder:
         elems = words(place)
         match = self.dictionary.find(elems)
         if match is None:
-            self.known.state[number] = IS_UNKNOWN
-            self.known.unknown_text[number] = (place.device, place_text(place))
+            self.known.stranger(number, place.device, place_text(place))
         elif match.entry.counter == IGNORED:
             self.known.state[number] = IS_IGNORED
         else:
@@ -375,7 +372,7 @@ class Decoder:
             value = scalar_of(
                 kind, int(self._rows.value[row]), int(self._rows.size[row]), batch.buffer
             )
-            self.known.count_unknown(entry, count, value, int(batch.seen[record[row]]), MAX_UNKNOWN)
+            self.known.count_unknown(entry, count, value, int(batch.seen[record[row]]))
 
     def _others(self, batch: Batch, chosen: NDArray[np.int64]) -> list[_Found]:
         """Records of the forms that Python reads."""
@@ -403,6 +400,11 @@ class Decoder:
             return []
         series, where, ts, values = (np.array(c, np.int64) for c in zip(*found, strict=True))
         return [_Found(series.astype(np.int32), where.astype(np.int32), ts, values)]
+
+
+def told(ts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which time stamps can be one: behind 1970 and before 2116, so that differences fit."""
+    return (ts > 0) & (ts < 1 << 62)
 
 
 def scalar_of(kind: Kind, value: int, size: int, buffer: NDArray[np.uint8]) -> Scalar:

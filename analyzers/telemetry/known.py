@@ -23,6 +23,8 @@ NEW: Final = 0
 IS_KNOWN: Final = 1
 IS_IGNORED: Final = 2
 IS_UNKNOWN: Final = 3
+MAX_UNKNOWN: Final = 100_000  # paths listed
+MAX_NESTED: Final = 1 << 20  # paths below others, as payloads in JSON make them
 IS_SLOW: Final = 4  # known, but its numbers are words
 
 SeriesRow = tuple[str, str, str, int, str, str, str, int, str]
@@ -90,6 +92,12 @@ class Known:
         self.state[entry] = IS_SLOW if match.entry.words else IS_KNOWN
         self._matches[entry] = match
 
+    def stranger(self, entry: int, device: str, text: str) -> None:
+        """An entry that no dictionary knows."""
+        self.state[entry] = IS_UNKNOWN
+        if len(self.unknown_text) < MAX_UNKNOWN:
+            self.unknown_text[entry] = (device, text)
+
     def series_of(self, entry: int) -> int:
         """Series of an entry that is known, or -1."""
         if 0 <= entry < len(self.state) and self.state[entry] in (IS_KNOWN, IS_SLOW):
@@ -108,8 +116,13 @@ class Known:
         return self._entry_meaning[entry]
 
     def nested(self, key: Hashable, find: Callable[[], tuple[str, list[Elem]]]) -> int:
-        """Place in ``meanings`` of a path below others; ``find`` says whose and which it is."""
+        """Place in ``meanings`` of a path below others; ``find`` says whose and which it is.
+
+        -1 where there are too many already.
+        """
         at = self._nested.get(key)
+        if at is None and len(self._nested) >= MAX_NESTED:
+            return -1
         if at is None:
             device, elems = find()
             match = self.dictionary.find(elems)
@@ -121,13 +134,13 @@ class Known:
             at = self._nested[key] = len(self.meanings) - 1
         return at
 
-    def count_unknown(self, entry: int, times: int, value: Scalar, seen: int, limit: int) -> None:
+    def count_unknown(self, entry: int, times: int, value: Scalar, seen: int) -> None:
         """Take note of readings of an entry nobody understands."""
         meaning = self._unknown.get(entry)
         if meaning is None:
-            if len(self._unknown) >= limit:
+            if entry not in self.unknown_text:
                 return
-            device, text = self.unknown_text.get(entry, ("", ""))
+            device, text = self.unknown_text[entry]
             meaning = self._unknown[entry] = Meaning(device, None, -1, text)
         meaning.count(value, seen, times)
 

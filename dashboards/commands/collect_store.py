@@ -1,6 +1,7 @@
 """What ``fabric collect`` does with what it recorded: decode it, commit it, keep the store small."""
 
 import json
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -41,6 +42,7 @@ class Keeper:
         self.told: dict[str, Any] = {"url": url, "records": 0, "rows": 0, "faults": 0,
                                      "segments": 0, "waiting": 0, "error": ""}  # fmt: skip
         self._upkeep_s = time.monotonic() + UPKEEP_S
+        self._tending = threading.Thread()
 
     def step(self) -> str:
         """Decode and commit what is new; why that failed, where it did: the next step tries again."""
@@ -51,20 +53,28 @@ class Keeper:
             self.told["faults"] += done.faults
             self.told["segments"] += done.committed
             self.told["waiting"] = done.waiting
-            if time.monotonic() >= self._upkeep_s:
+            if time.monotonic() >= self._upkeep_s and not self._tending.is_alive():
                 self._upkeep_s = time.monotonic() + UPKEEP_S
-                self._upkeep()
+                self._tending = threading.Thread(target=self._upkeep, name="upkeep", daemon=True)
+                self._tending.start()
             self.told["error"] = ""
         except OSError as error:
             self.told["error"] = " ".join(str(error).split())
         return str(self.told["error"])
 
     def _upkeep(self) -> None:
+        """Compact and clean up, beside the commits: that takes seconds."""
         from analyzers.committer import forget
+        from analyzers.store import Store
         from analyzers.upkeep import tend
 
-        tend(self.store, self.retention)
-        forget(self.store, self.folder, age_s=self.wanted.raw_days * DAY_S)
+        store = Store(self.told["url"], self.wanted.options)
+        try:
+            tend(store, self.retention)
+            forget(store, self.folder, age_s=self.wanted.raw_days * DAY_S)
+            self.told["upkeep"] = ""
+        except OSError as error:
+            self.told["upkeep"] = " ".join(str(error).split())
 
 
 def address(wanted: "StoreText", base: Path) -> str:
