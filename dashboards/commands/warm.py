@@ -28,8 +28,21 @@ def warm() -> None:
             if run.refused:
                 raise ValueError(run.refused[0])
             run_detectors(run.tables)
+    _counters()
     took = time.perf_counter() - begin
     typer.echo(f"kernels ready in {took:.1f} s: {cache_folder()}", file=sys.stderr)
+
+
+def _counters() -> None:
+    """A batch of one empty gNMI message, and tables of names that grow."""
+    from analyzers.telemetry.batch import batch_of
+    from analyzers.telemetry.decode import Decoder
+    from analyzers.telemetry.intern import grown
+    from analyzers.telemetry.rows import make_names
+    from collectors.records import Method
+
+    Decoder().decode(batch_of([("", Method.GNMI, b"", 0, 1)]))
+    grown(make_names(4, 64, 1))
 
 
 def _write(folder: Path) -> None:
