@@ -88,6 +88,7 @@ class Roce(NamedTuple):
     gid_type: str = ""  # of the index in use: "RoCE v2", "IB/RoCE v1"
     nccl_tc: int = -1  # NCCL_IB_TC, the whole traffic class byte
     pcie_bps: int = -1  # what the slot carries
+    acs_bridges: int = -1  # PCIe bridges that send traffic between devices through the root (ACS)
 
 
 class Chain(NamedTuple):

@@ -166,6 +166,8 @@ def rule(ports: str, text: str) -> str:
                      [("sent_as_marked", "warning", "host0:1")], id="sent as CE"),
         pytest.param(rule("host0:1", "global_pause: true"), [("global_pause", "warning", "host0:1")],
                      id="802.3x"),
+        pytest.param(rule("leaf1:2", "buffer: {3: {size: 300K, xon: 20K, headroom: 200K, alpha: 0.0625, pool: 30M}}"),
+                     [("buffer_differs", "warning", "leaf1:2")], id="another threshold"),
     ],
 )  # fmt: skip
 def test_every_fault_is_found_and_no_other(
@@ -185,11 +187,13 @@ def test_pauses_that_would_stop_the_wrong_queue(tmp_path: Path) -> None:
                  "{size: 300K, xon: 20K, headroom: 200K, alpha: 0.5, pool: 30M}"):  # fmt: skip
         text = text.replace(f"3: {part}", f"3: {part}, 4: {part}")
     assert found(tmp_path, text) == []
-    got = found(tmp_path, text + '  - {ports: "leaf0:*", dscp: {26: 4, 48: 6}}\n')
-    assert {place for kind, _, place in got if kind == "priority_differs"} == {
+    (tmp_path / "site.yaml").write_text(text + '  - {ports: "leaf0:*", dscp: {26: 4, 48: 6}}\n')
+    got = audit_paths([tmp_path / "site.yaml"]).to_dicts()
+    wrong = [row["subject"] for row in got if row["kind"] == "priority_differs"]
+    assert {port for subject in wrong for port in subject.split(", ")} == {
         "host0:1", "leaf0:1", "leaf0:2", "leaf0:3", "spine0:1", "spine1:1",
     }  # fmt: skip
-    assert {kind for kind, _, _ in got} == {
+    assert {row["kind"] for row in got} == {
         "priority_differs",
         "dscp_map_differs",
         "scheduler_differs",
@@ -344,6 +348,61 @@ def test_alike_remarks_of_a_device_are_one_finding() -> None:
     rows = findings("x", remarks).to_dicts()
     assert [row["summary"] for row in rows] == ["a:0, a:1, a:2, a:3 and 2 more does", "b:1 does"]
     assert [row["id"] for row in rows] == ["audit.x:0", "audit.x:1"]
+
+
+def test_one_mistake_all_over_the_fabric_is_one_finding(tmp_path: Path) -> None:
+    text = """\
+fabric: 1
+devices: {"leaf[0-31]": {role: leaf}, "host[0-511]": {role: host}}
+links:
+""" + "".join(
+        f"  - host{16 * i + j}:1 -- leaf{i}:{j + 1} 400G 3m\n" for i in range(32) for j in range(16)
+    )
+    text += """\
+qos:
+  - {ports: "*", trust: dscp, dscp: {26: 3}, pfc: []}
+  - {ports: "leaf*", pfc: [3]}
+"""
+    (tmp_path / "big.yaml").write_text(text)
+    rows = [
+        row for row in audit_paths([tmp_path / "big.yaml"]).to_dicts()
+        if row["kind"] == "pfc_one_sided"
+    ]  # fmt: skip
+    assert len(rows) == 1
+    assert len(rows[0]["subject"].split(", ")) == 512
+    assert rows[0]["summary"] == (
+        "host0:1, host1:1, host10:1, host100:1 and 508 more on 512 devices has no PFC on priority 3, "
+        "its peer (one each) has"
+    )
+    assert rows[0]["advice"] == (
+        "Enable PFC on priority 3 here, or disable it at the peer (one each)."
+    )
+
+
+def test_access_control_between_gpu_and_nic(tmp_path: Path) -> None:
+    host = tmp_path / "host0"
+    host.mkdir()
+    text = """\
+3a:00.0 PCI bridge: Broadcom PEX890xx
+\tCapabilities: [100 v1] Access Control Services
+\t\tACSCap:\tSrcValid+ TransBlk+ ReqRedir+ CmpltRedir+
+\t\tACSCtl:\tSrcValid+ TransBlk- ReqRedir+ CmpltRedir+
+3b:00.0 PCI bridge: Broadcom PEX890xx
+\t\tACSCtl:\tSrcValid- TransBlk- ReqRedir- CmpltRedir-
+"""
+    (tmp_path / "site.yaml").write_text(SOUND)
+    (host / "lspci.txt").write_text(text)
+    rows = audit_paths([tmp_path]).to_dicts()
+    assert [(row["kind"], row["device"], row["value"]) for row in rows] == [
+        ("acs_on", "host0", 1.0)
+    ]
+    (host / "lspci.txt").write_text(
+        text.replace("ReqRedir+ CmpltRedir+\n3b", "ReqRedir- CmpltRedir-\n3b")
+    )
+    assert audit_paths([tmp_path]).is_empty()
+    (host / "lspci.txt").write_text("3a:00.0 PCI bridge\n\tCapabilities: <access denied>\n")
+    with pytest.raises(ValueError, match=r"lspci.txt: capabilities are hidden"):
+        audit_paths([tmp_path])
 
 
 def test_every_check_says_what_it_is_and_keeps_the_schema(tmp_path: Path) -> None:

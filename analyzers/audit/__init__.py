@@ -10,6 +10,7 @@ from types import ModuleType
 import polars as pl
 
 from analyzers.audit import (
+    buffers,
     cabling,
     cnp_class,
     contradictions,
@@ -44,6 +45,7 @@ CHECKS: tuple[ModuleType, ...] = (
     cnp_class,
     ecn,
     headroom,
+    buffers,
     mtu,
     watchdog,
     scheduler,

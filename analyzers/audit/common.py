@@ -1,7 +1,8 @@
 """What every check of the configuration needs: the site, the rules' knobs, and the shape of a remark.
 
 A check is a module with a docstring (what bites, why, when it is wrong) and ``check(site)``, which
-yields remarks. Remarks that differ in nothing but the port of one device are told as one finding.
+yields remarks. Remarks that differ in nothing but the port and its peer are told as one finding: of a
+device, or of the whole fabric where many devices are alike.
 """
 
 import math
@@ -23,6 +24,8 @@ Setting = Callable[[PortQos], Hashable | None]
 """A comparable setting of a port; None where it is not known."""
 
 PORTS_NAMED = 4  # of a folded finding; the rest are counted
+DEVICES_APART = 8  # more devices than this with the same remark are one finding: a pattern
+PEER = "{peer}"  # in a reason or a repair: the other end of the cable
 
 
 def because(unit: str, reason: str) -> dict[str, str]:
@@ -73,7 +76,7 @@ class Remark(NamedTuple):
     kind: str
     severity: str
     port: Port
-    reason: str  # continues "leaf0:Ethernet4 "; after a "=" it is the whole sentence
+    reason: str  # continues "leaf0:Ethernet4 "; after a "=" it is the whole sentence; may hold PEER
     repair: str
     priority: int = -1
     subject: str = ""
@@ -83,6 +86,7 @@ class Remark(NamedTuple):
     evidence: str = "observed"
     confidence: float = 1.0
     missing: str = ""
+    peer: str = ""
 
 
 class Ends(NamedTuple):
@@ -218,22 +222,40 @@ class Site:
 
 
 def findings(detector: str, remarks: Iterable[Remark]) -> pl.DataFrame:
-    """Rows of FINDINGS, ports of one device folded, in a stable order."""
-    groups: dict[Remark, list[Port]] = {}
+    """Rows of FINDINGS, alike ports folded, in a stable order."""
+    groups: defaultdict[Remark, list[Remark]] = defaultdict(list)
     for remark in remarks:
-        key = remark._replace(port=Port(remark.port.device, ""))
-        groups.setdefault(key, []).append(remark.port)
-    ordered = sorted(groups.items(), key=lambda item: (item[1][0], item[0].kind, item[0].reason))
-    rows = [_row(detector, i, key, sorted(set(ports))) for i, (key, ports) in enumerate(ordered)]
+        groups[remark._replace(port=Port("", ""), peer="")].append(remark)
+    folded = [part for members in groups.values() for part in _apart(members)]
+    ordered = sorted(folded, key=lambda part: (part[0].port, part[0].kind, part[0].reason))
+    rows = [_row(detector, i, part) for i, part in enumerate(ordered)]
     return pl.DataFrame(rows, schema=schema(FINDINGS), orient="row")
 
 
-def _row(detector: str, number: int, remark: Remark, ports: list[Port]) -> dict[str, object]:
+def _apart(members: list[Remark]) -> Iterator[list[Remark]]:
+    """Equal remarks by device; all together where so many devices share them that it is a pattern."""
+    by_device: defaultdict[str, list[Remark]] = defaultdict(list)
+    for remark in sorted(members, key=lambda remark: remark.port):
+        by_device[remark.port.device].append(remark)
+    if len(by_device) > DEVICES_APART:
+        yield [remark for part in by_device.values() for remark in part]
+    else:
+        yield from by_device.values()
+
+
+def _row(detector: str, number: int, members: list[Remark]) -> dict[str, object]:
+    remark = members[0]
+    ports = list(dict.fromkeys(member.port for member in members))
+    peers = {member.peer for member in members}
     whole = remark.reason.startswith("=")
     names = [str(port) if port.port else port.device for port in ports]
     where = ", ".join(names[:PORTS_NAMED])
     if len(names) > PORTS_NAMED:
+        devices = len({port.device for port in ports})
         where += f" and {len(names) - PORTS_NAMED} more"
+        where += f" on {devices} devices" if devices > 1 else ""
+    peer = next(iter(peers)) if len(peers) == 1 else "(one each)"
+    reason, repair = (text.replace(PEER, peer) for text in (remark.reason, remark.repair))
     return {
         "id": f"audit.{detector}:{number}",
         "detector": f"audit.{detector}",
@@ -246,7 +268,7 @@ def _row(detector: str, number: int, remark: Remark, ports: list[Port]) -> dict[
         "port": ports[0].port,
         "priority": remark.priority,
         "flow": None,
-        "subject": remark.subject or where,
+        "subject": remark.subject or ", ".join(names),
         "value": remark.value,
         "limit": remark.limit,
         "unit": remark.unit,
@@ -255,6 +277,6 @@ def _row(detector: str, number: int, remark: Remark, ports: list[Port]) -> dict[
         "evidence": remark.evidence,
         "missing": remark.missing,
         "frames": [],
-        "summary": remark.reason.removeprefix("=") if whole else f"{where} {remark.reason}",
-        "advice": remark.repair,
+        "summary": reason.removeprefix("=") if whole else f"{where} {reason}",
+        "advice": repair,
     }

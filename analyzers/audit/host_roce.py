@@ -1,4 +1,4 @@
-"""Host settings that undo the switches: traffic class, GID version, DCQCN switches, PCIe width.
+"""Host settings that undo the switches: traffic class, GID version, DCQCN switches, PCIe width and ACS.
 
 NCCL and the RDMA connection manager choose the traffic class of RoCE packets, the NIC only carries it
 out; a class the switches do not treat as lossless turns the whole fabric lossy for that job. A GID of
@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from analyzers.audit.common import Remark, Site
+from fabric.cables import Port
 from fabric.qos import PortQos
 
 
@@ -29,6 +30,14 @@ def check(site: Site) -> Iterator[Remark]:
             )  # fmt: skip
         yield from _classes(qos)
         yield from _dcqcn(site, qos)
+        if qos.roce.acs_bridges > 0:
+            yield Remark(
+                "acs_on", "warning", Port(qos.port.device, ""),
+                f"has PCIe access control on in {qos.roce.acs_bridges} bridges: GPU and NIC meet in the "
+                "root complex instead of their switch",
+                "Turn ACS off in the BIOS or with setpci (bare metal), or enable ATS (virtual machines).",
+                value=float(qos.roce.acs_bridges), limit=0.0, unit="",
+            )  # fmt: skip
         if 0 < qos.roce.pcie_bps < qos.speed_bps:
             yield Remark(
                 "pcie_narrow", "warning", qos.port,

@@ -7,7 +7,7 @@ hang. A host that sends less than its switch allows is fine. RoCE with a path MT
 
 from collections.abc import Iterator
 
-from analyzers.audit.common import Remark, Site
+from analyzers.audit.common import PEER, Remark, Site
 
 
 def check(site: Site) -> Iterator[Remark]:
@@ -19,9 +19,9 @@ def check(site: Site) -> Iterator[Remark]:
                 "mtu_mismatch",
                 "critical" if sender.role == "host" else "warning",
                 sender.port,
-                f"may send {mine} bytes, its peer {receiver.port} takes {theirs}",
+                f"may send {mine} bytes, its peer {PEER} takes {theirs}",
                 "Set the same MTU on all switch ports, and no larger one on hosts.",
-                value=float(mine), limit=float(theirs), unit="bytes",
+                value=float(mine), limit=float(theirs), unit="bytes", peer=str(receiver.port),
             )  # fmt: skip
     for qos in site.ports:
         if 0 < qos.mtu_bytes < site.knobs.roce_frame_bytes:

@@ -7,7 +7,7 @@ lossless. It is wrong for a host that deliberately sends no lossless traffic.
 
 from collections.abc import Iterator
 
-from analyzers.audit.common import Remark, Site
+from analyzers.audit.common import PEER, Remark, Site
 
 
 def check(site: Site) -> Iterator[Remark]:
@@ -21,15 +21,17 @@ def check(site: Site) -> Iterator[Remark]:
                 "pfc_one_sided",
                 "critical" if used else "warning",
                 without.port,
-                f"has no PFC on priority {priority}, its peer {having.port} has",
-                f"Enable PFC on priority {priority} here, or disable it at {having.port}.",
+                f"has no PFC on priority {priority}, its peer {PEER} has",
+                f"Enable PFC on priority {priority} here, or disable it at the peer {PEER}.",
                 priority=priority,
+                peer=str(having.port),
             )
         if without.global_pause and having.pfc:
             yield Remark(
                 "global_pause",
                 "warning",
                 without.port,
-                f"uses whole-port pause while its peer {having.port} uses PFC",
+                f"uses whole-port pause while its peer {PEER} uses PFC",
                 "Turn 802.3x flow control off: the two exclude each other on a link.",
+                peer=str(having.port),
             )

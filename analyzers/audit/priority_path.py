@@ -9,7 +9,7 @@ on either end.
 
 from collections.abc import Iterator
 
-from analyzers.audit.common import Remark, Site
+from analyzers.audit.common import PEER, Remark, Site
 
 
 def check(site: Site) -> Iterator[Remark]:
@@ -29,9 +29,10 @@ def check(site: Site) -> Iterator[Remark]:
                     "priority_differs",
                     "critical",
                     sender.port,
-                    f"sends DSCP {dscp} in {what} {held}, but a pause from {receiver.port}, which "
+                    f"sends DSCP {dscp} in {what} {held}, but a pause from {PEER}, which "
                     f"files it under priority {there.priority}, stops {what} {stopped}",
                     f"Give DSCP {dscp} one priority on both ends: class {here.traffic_class} here, "
                     f"{there.traffic_class} there.",
                     priority=there.priority,
+                    peer=str(receiver.port),
                 )

@@ -2,6 +2,7 @@
 
     host0/mlnx_qos_eth0.txt      output of mlnx_qos -i eth0
     host0/dcb_eth0.txt           output of dcb pfc|ets|app|apptrust|buffer show dev eth0
+    host0/lspci.txt              output of lspci -vvv, taken as root
     host0/nccl.conf              NCCL's settings (or nccl.env, or a copy of /proc/PID/environ)
     host0/sys/...                a copy of parts of /sys, see :func:`read_sys`
 
@@ -16,11 +17,17 @@ from typing import Any
 from fabric.cables import Nic, Port
 from fabric.inventory.document import text_of
 from fabric.inventory.found import Found
-from fabric.inventory.host_text import parse_dcb, parse_mlnx_qos, parse_nccl_settings
+from fabric.inventory.host_text import (
+    parse_dcb,
+    parse_lspci,
+    parse_mlnx_qos,
+    parse_nccl_settings,
+)
 from fabric.qos import PortQos, Roce
 
 KIND = "host settings"
 NAME = re.compile(r"(mlnx_qos|dcb)[-_.](?P<port>[\w.]+?)(\.(txt|out|log))?$")
+LSPCI = re.compile(r"lspci([-_.]\w+)?\.(txt|out|log)$")
 NCCL_FILES = ("nccl.conf", "nccl.env", "environ")
 LONGEST_BYTES = 65536  # a file of /sys is a page; longer ones are none of those read here
 DEEPEST = 8  # and no further: the links inside /sys lead in circles
@@ -34,6 +41,8 @@ def matches(path: Path, head: str) -> bool:
         return path.name == "sys" and (path / "class").is_dir()
     if path.name in NCCL_FILES:
         return "NCCL_" in head
+    if LSPCI.match(path.name):
+        return "PCI" in head
     return NAME.match(path.name) is not None and ("PFC" in head or "prio" in head)
 
 
@@ -47,6 +56,9 @@ def read(path: Path) -> Found:
     elif path.name in NCCL_FILES:
         settings = parse_nccl_settings(text_of(path), str(path))
         found.qos.append(PortQos(Port(host, "*"), str(path), "host", roce=Roce(**settings)))
+    elif LSPCI.match(path.name):
+        roce = Roce(acs_bridges=parse_lspci(text_of(path), str(path)))
+        found.qos.append(PortQos(Port(host, "*"), str(path), "host", roce=roce))
     else:
         named = NAME.match(path.name)
         if named is None:

@@ -1,4 +1,4 @@
-"""What hosts print about their QoS: ``mlnx_qos -i DEV``, ``dcb ... show dev DEV``, NCCL's settings.
+"""What hosts print: ``mlnx_qos -i DEV``, ``dcb ... show dev DEV``, NCCL's settings, ``lspci -vvv``.
 
 Each parser takes text and the place to name in a complaint and gives the fields of
 :class:`fabric.qos.PortQos`. On a host the traffic class of a DSCP is its priority.
@@ -158,3 +158,18 @@ def parse_nccl_settings(text: str, where: str) -> dict[str, Any]:
                     f"{where}:{number}: {key.strip()}: a whole number is expected, not {value!r}"
                 ) from None
     return found
+
+
+def parse_lspci(text: str, where: str) -> int:
+    """Number of PCIe devices whose access control (ACS) sends peer-to-peer traffic through the root.
+
+    ValueError where the capabilities are hidden: lspci shows them to root only.
+    """
+    redirecting = 0
+    for line in text.splitlines():
+        head, _, rest = line.strip().partition(":")
+        if head == "ACSCtl":
+            redirecting += any(f"{flag}+" in rest.split() for flag in ("ReqRedir", "CmpltRedir"))
+    if "<access denied>" in text:
+        raise ValueError(f"{where}: capabilities are hidden: run lspci -vvv as root")
+    return redirecting
