@@ -3,6 +3,7 @@
 from benchmarks import (
     bench_analyze,
     bench_decode,
+    bench_diagnosis,
     bench_simulator,
     bench_telemetry,
     bench_topology,
@@ -14,6 +15,7 @@ for benchmark in (
     bench_topology,
     bench_simulator,
     bench_telemetry,
+    bench_diagnosis,
 ):
     print(f"\n== {benchmark.__name__}: {(benchmark.__doc__ or '').splitlines()[0]}", flush=True)
     benchmark.main()

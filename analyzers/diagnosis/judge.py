@@ -19,7 +19,7 @@ from analyzers.diagnosis import (
 from analyzers.diagnosis.causes import RANK, Case, Cause
 from analyzers.diagnosis.evidence import Evidence
 from analyzers.diagnosis.graph import PauseGraph
-from analyzers.diagnosis.signals import priorities, signals
+from analyzers.diagnosis.signals import priorities, readings, signals
 from fabric.topology import Fabric
 
 RULES: Final = (
@@ -54,8 +54,9 @@ class Verdict:
 def judge(counters: pl.DataFrame, fabric: Fabric) -> list[Verdict]:
     """A verdict per priority that shows anything; [] where the readings are too few."""
     found = []
-    for priority in priorities(counters):
-        read = signals(counters, fabric, priority)
+    told = readings(counters)
+    for priority in priorities(told):
+        read = signals(told, fabric, priority)
         if read is None:
             continue
         evidence = Evidence(read)
