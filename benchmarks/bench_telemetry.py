@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analyzers.store import Store, collect
+from analyzers.store import SETTINGS, Store, collect
 from analyzers.telemetry.batch import Batch, batch_of, read_batch
 from analyzers.telemetry.decode import Decoder
 from analyzers.telemetry.rates import rates
@@ -215,8 +215,12 @@ def readings(of: pl.DataFrame, start: int, samples: int, segment: int) -> pl.Dat
 
 
 def committing(commits: int) -> None:
-    """Commits of 40,000 rows, compacted and cleaned as in service: what an append takes at the end."""
+    """Commits of 40,000 rows, compacted and cleaned as in service: what an append takes at the end.
+
+    A day passes in minutes here, so the log is kept for as many commits as there are in an hour of it.
+    """
     folder = tempfile.mkdtemp(prefix="fabric-bench-")
+    SETTINGS["delta.logRetentionDuration"] = "interval 40 seconds"
     try:
         store, of = Store(folder), series(3_334)
         taken, tidying = [], 0.0
