@@ -185,10 +185,10 @@ def _range_text(source: Any, state: Asked) -> str:
     known = source.known()
     if known == (0, 0):
         return "Time range: none"
-    start, end = state.span(known)
+    start, end = source.span(state)
     if (start, end) == known:
         return f"All: {words.clock(start)[:19]} + {words.duration(end - start)}"
-    if state.last_ns is not None:
+    if state.last_ns is not None or not state.bounded:
         return f"Last {words.duration(end - start)}"
     return f"+{words.duration(start - known[0])} for {words.duration(end - start)}"
 

@@ -98,6 +98,7 @@ def _app() -> typer.Typer:
         audit,
         collect,
         dashboard,
+        demo,
         explain,
         packets,
         replay,
@@ -117,6 +118,7 @@ def _app() -> typer.Typer:
     app.command()(audit.audit)
     app.command()(collect.collect)
     app.command()(dashboard.dashboard)
+    app.command()(demo.demo)
     app.command()(explain.explain)
     app.command()(packets.packets)
     app.command()(replay.replay)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
-from analyzers.diagnosis.incidents import diagnose
 from analyzers.inventory_tables import inventory_tables
 from analyzers.pipeline import Options, Run, analyze
+from analyzers.places import Places
 from analyzers.tables import NAMES, Tables, tables
 from analyzers.telemetry import labelled_runs
 from fabric.inventory import Inventory, load
@@ -55,14 +55,28 @@ def is_run(path: Path) -> bool:
     return any((path / name).is_file() for name in RUN_FILES)
 
 
-def captures(paths: list[str], options: Options, progress: Progress | None = None) -> Fixed:
-    """Analyse captures now; ValueError with one line per input where none could be read."""
+def captures(
+    paths: list[str],
+    options: Options,
+    inventory: Inventory | None = None,
+    progress: Progress | None = None,
+) -> Fixed:
+    """Analyse captures now; ValueError with one line per input where none could be read.
+
+    What is known of the fabric names ports and hosts, and draws the map.
+    """
+    if inventory:
+        options = replace(options, places=Places.of(inventory.fabric, inventory.qos))
     run = analyze(paths, options, progress)
     if run.tables.points.head(1).collect().is_empty():
         run.close()
         raise ValueError("; ".join(run.refused) or "nothing to read")
     title = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
-    return Fixed(title, "captures", _judged(run.tables), None, run.refused, run)
+    given = {name: getattr(run.tables, name) for name in NAMES}
+    if inventory:
+        given |= inventory_tables(inventory)
+    whole = _judged(tables(given), inventory.fabric if inventory else None)
+    return Fixed(title, "captures", whole, inventory, run.refused, run)
 
 
 def result(path: Path) -> Fixed:
@@ -87,28 +101,38 @@ def result(path: Path) -> Fixed:
     return Fixed(str(path), "result", whole, None, refused)
 
 
-def run(path: Path, progress: Progress | None = None) -> Fixed:
-    """A run's counters, topology and taps; ValueError or OSError in one line."""
+def run(
+    path: Path,
+    progress: Progress | None = None,
+    options: Options = Options(),  # noqa: B008 it is never changed
+    inventory: Inventory | None = None,
+) -> Fixed:
+    """A run's counters, topology and taps; ValueError or OSError in one line.
+
+    ``inventory`` describes the fabric instead of the run's own topology.
+    """
     counters = labelled_runs.read_counters(path)
-    inventory = load([path / TOPOLOGY]) if (path / TOPOLOGY).is_file() else None
+    if inventory is None and (path / TOPOLOGY).is_file():
+        inventory = load([path / TOPOLOGY])
+    if inventory:
+        options = replace(options, places=Places.of(inventory.fabric, inventory.qos))
     taps = sorted(str(tap) for tap in path.glob("tap_*.pcap*"))
-    seen: Run | None = analyze(taps, Options(), progress) if taps else None
+    seen: Run | None = analyze(taps, options, progress) if taps else None
     given: dict[str, pl.LazyFrame] = {"counters": counters.lazy()}
     if inventory:
         given |= inventory_tables(inventory)
     if seen:
         packet = {name: getattr(seen.tables, name) for name in NAMES}
         given = packet | given
-    if inventory:
-        given["incidents"] = diagnose(counters, inventory.fabric).lazy()
     whole = _judged(tables(given), inventory.fabric if inventory else None)
     return Fixed(str(path), "run", whole, inventory, seen.refused if seen else (), seen)
 
 
 def _judged(given: Tables, fabric: Fabric | None = None) -> Tables:
-    """The same tables with the findings of all detectors, and the operations the traffic shows."""
-    from analyzers.collectives.build import with_collectives
+    """The same tables with the findings of all detectors and the incidents they fold to."""
     from analyzers.detectors import run_detectors
+    from analyzers.diagnosis.whole import incidents
 
-    whole = with_collectives(given)
-    return replace(whole, findings=run_detectors(whole, fabric).lazy())
+    findings = run_detectors(given, fabric)
+    causes = incidents(given, findings, fabric)
+    return replace(given, findings=findings.lazy(), incidents=causes.lazy())

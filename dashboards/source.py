@@ -7,18 +7,24 @@ and remembers the answers until the reader's ``version`` changes. Nothing is com
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import polars as pl
 
 from analyzers.tables import Tables
 from analyzers.views import fleet, load, metrics, sequence, series, targets
-from analyzers.views.metrics import METRICS, Metric
+from analyzers.views.metrics import METRICS
+from dashboards.state import State
 from fabric.inventory import Inventory
 from fabric.schema import FINDINGS
 from fabric.topology import Fabric
 
 ANSWERS: Final = 64  # remembered per source
+SETTLED: Final = 240  # pieces of a metric: of 10,000 ports half a megabyte each
+CHUNK_INTERVALS: Final = 10  # readings in a piece
+RECENT_INTERVALS: Final = 120  # shown of a store at first
+INTERVAL_FROM_NS: Final = 3600 * 1_000_000_000  # the last hour tells how often is read
+CURVE_BUCKETS: Final = 600  # of a picture: about what it has in pixels
 LOOK_BACK_INTERVALS: Final = 3  # a reading older than this many intervals is not "now"
 
 
@@ -45,6 +51,20 @@ class Reader(Protocol):
 
     def inventory(self) -> Inventory | None:
         """The description of the fabric; None unknown."""
+
+
+@runtime_checkable
+class Growing(Protocol):
+    """A reader of more readings than one wants to look through: it is asked for a time range."""
+
+    def known(self) -> tuple[int, int]:
+        """First and last reading (ns); 0, 0 without any."""
+
+    def counters(self, start: int, end: int) -> pl.LazyFrame:
+        """COUNTERS with start <= ts < end."""
+
+    def over(self) -> set[str]:
+        """Ids of the incidents that are over."""
 
 
 class Memory:
@@ -87,6 +107,7 @@ class Source:
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
         self._memory = Memory()
+        self._settled = Memory(SETTLED)  # what cannot change any more
 
     @property
     def title(self) -> str:
@@ -120,7 +141,16 @@ class Source:
         found: tuple[int, int] = self._ask("known", self._known)
         return found
 
+    def span(self, state: State) -> tuple[int, int]:
+        """The time range a URL asks for; of a store the last stretch where it asks for none."""
+        known = self.known()
+        if not isinstance(self.reader, Growing) or state.bounded:
+            return state.span(known)
+        return max(known[0], known[1] - max(self.interval_ns(), 1) * RECENT_INTERVALS), known[1]
+
     def _known(self) -> tuple[int, int]:
+        if isinstance(self.reader, Growing):
+            return self.reader.known()
         tables = self.tables
         times = pl.collect_all(
             [
@@ -146,6 +176,13 @@ class Source:
     def incidents(self) -> pl.DataFrame:
         """INCIDENTS in the order in which the diagnosis ranks them."""
         found: pl.DataFrame = self._ask("incidents", self.tables.incidents.collect)
+        return found
+
+    def over(self) -> set[str]:
+        """Ids of the incidents that are over; in what does not grow any more, none is."""
+        if not isinstance(self.reader, Growing):
+            return set()
+        found: set[str] = self._ask("over", self.reader.over)
         return found
 
     def points(self) -> pl.DataFrame:
@@ -178,58 +215,102 @@ class Source:
         )
         return found
 
-    def metric(self, key: str) -> pl.DataFrame:
-        """A metric of every port at every reading: ts, device, port, value."""
-        metric = METRICS[key]
-        found: pl.DataFrame = self._ask(("metric", key), lambda: self._metric(metric))
+    def metric(self, key: str, span: tuple[int, int]) -> pl.DataFrame:
+        """A metric of every port at every reading in a range: ts, device, port, value."""
+        parts = [self._chunk(key, chunk) for chunk in self._chunks(span)]
+        return pl.concat(parts).filter(pl.col("ts").is_between(*span))
+
+    def _chunks(self, span: tuple[int, int]) -> list[tuple[int, int]]:
+        """The range in aligned pieces, each remembered for itself; one piece where nothing grows."""
+        if not isinstance(self.reader, Growing):
+            return [self.known()]
+        width = self._chunk_ns()
+        first, last = span[0] // width, span[1] // width
+        return [(n * width, (n + 1) * width) for n in range(first, last + 1)]
+
+    def _chunk_ns(self) -> int:
+        return max(self.interval_ns() * CHUNK_INTERVALS, 1)
+
+    def _chunk(self, key: str, chunk: tuple[int, int]) -> pl.DataFrame:
+        """A metric in one piece; what lies well behind the newest reading is kept for good."""
+        name = ("metric", key, chunk)
+        if isinstance(self.reader, Growing) and chunk[1] < self.known()[1] - self._chunk_ns():
+            found: pl.DataFrame = self._settled.get(0, name, lambda: self._metric(key, chunk))
+        else:
+            found = self._ask(name, lambda: self._metric(key, chunk))
         return found
 
-    def _metric(self, metric: Metric) -> pl.DataFrame:
-        return metrics.port_metric(self.tables.counters, metric, self.links())
+    def _metric(self, key: str, chunk: tuple[int, int]) -> pl.DataFrame:
+        """Computed from the readings of a piece and a little before: a rate needs two."""
+        if not isinstance(self.reader, Growing):
+            return metrics.port_metric(self.tables.counters, METRICS[key], self.links())
+        start, end = chunk
+        read = self.reader.counters(start - LOOK_BACK_INTERVALS * self.interval_ns(), end)
+        rows = metrics.port_metric(read, METRICS[key], self.links())
+        return rows.filter(pl.col("ts") >= start, pl.col("ts") < end)
 
     def interval_ns(self) -> int:
-        """The usual time between two readings; 0 unknown."""
-        found: int = self._ask("interval", self._interval)
+        """The usual time between two readings of a device; 0 unknown."""
+        if isinstance(self.reader, Growing):
+            found: int = self._settled.get(0, ("interval", self.known()[1] > 0), self._interval)
+        else:
+            found = self._ask("interval", self._interval)
         return found
 
     def _interval(self) -> int:
-        times = self.metric("use").select(pl.col("ts").unique().sort())
-        step = times.select(pl.col("ts").diff().median()).item() if times.height > 1 else None
+        end = self.known()[1]
+        rows = self.tables.counters.filter(
+            pl.col("object") == "port", pl.col("counter") == "tx_bytes"
+        )
+        if isinstance(self.reader, Growing):
+            rows = rows.filter(pl.col("ts") > end - INTERVAL_FROM_NS)
+        times = rows.select("device", "ts").unique().sort("device", "ts").collect()
+        step = times.select(pl.col("ts").diff().over("device").median()).item()
         return int(step or 0)
 
     def moments(self, span: tuple[int, int], most: int = 200) -> list[int]:
         """Moments at which the fabric was read, at most ``most`` of them, in a range."""
-        times = self.metric("use").filter(pl.col("ts").is_between(*span))["ts"].unique().sort()
+        times = self.metric("use", span)["ts"].unique().sort()
         step = max(1, -(-len(times) // most))
         found = [int(time) for time in times[::step]]
         return found if not found or found[-1] == times[-1] else [*found, int(times[-1])]
 
     def worst(self, key: str, span: tuple[int, int], at: int | None = None) -> pl.DataFrame:
         """A value per port: the greatest in a range, or that at a moment; device, port, ts, value."""
-        rows = self.metric(key)
-        if at is None:
-            return fleet.worst_in(rows, span)
         back = max(self.interval_ns() * LOOK_BACK_INTERVALS, 1)
-        return fleet.at_moment(rows, at, back)
+        if at is not None:
+            return fleet.at_moment(self.metric(key, (at - back, at)), at, back)
+        return fleet.worst_in(self.metric(key, span), span)
 
     def trend(self, key: str, span: tuple[int, int], bins: int = 300) -> pl.DataFrame:
         """The fabric's worst port over time."""
         interval = self.interval_ns() or 1
         most = max(1, min(bins, (span[1] - span[0]) // interval))
-        return fleet.over_time(self.metric(key), span, most)
+        return fleet.over_time(self.metric(key, span), span, most)
+
+    def port(self, key: str, device: str, port: str, span: tuple[int, int]) -> pl.DataFrame:
+        """A metric of one port as a curve: ts, value, gaps as nulls, thinned for a picture."""
+        here = (pl.col("device") == device, pl.col("port") == port)
+        if isinstance(self.reader, Growing):
+            back = LOOK_BACK_INTERVALS * self.interval_ns()
+            read = self.reader.counters(span[0] - back, span[1] + 1).filter(*here)
+            rows = metrics.port_metric(read, METRICS[key], self.links())
+        else:
+            rows = self.metric(key, span).filter(*here)
+        rows = rows.filter(pl.col("ts").is_between(*span)).with_columns(key=pl.lit(""))
+        return series.thin(series.with_gaps(rows, ["key"]), ["key"], span, CURVE_BUCKETS)
 
     def readings(self, device: str, port: str, span: tuple[int, int]) -> pl.DataFrame:
         """Every counter of a port with its rate in a range; see :func:`metrics.rated`."""
-        rows = self.tables.counters.filter(pl.col("device") == device, pl.col("port") == port)
+        counters = self.tables.counters
+        if isinstance(self.reader, Growing):
+            counters = self.reader.counters(span[0], span[1] + 1)
+        rows = counters.filter(pl.col("device") == device, pl.col("port") == port)
         return metrics.rated(rows).filter(pl.col("ts").is_between(*span))
 
     def counter_table(self, device: str, port: str, span: tuple[int, int]) -> pl.DataFrame:
         """One row per counter of a port: its first and last reading, increase, mean and peak rate."""
         return metrics.summary(self.readings(device, port, span))
-
-    def curve(self, rows: pl.DataFrame, span: tuple[int, int], buckets: int = 600) -> pl.DataFrame:
-        """Rows of ts, key, value with gaps, thinned for a picture."""
-        return series.thin(series.with_gaps(rows, ["key"]), ["key"], span, buckets)
 
     def loads(self, span: tuple[int, int]) -> list[tuple[str, pl.DataFrame]]:
         """Bits per second of the busiest observation points."""

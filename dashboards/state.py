@@ -44,6 +44,11 @@ class State:
         """A parameter that is a list, separated by commas."""
         return tuple(part for part in self.args.get(name, "").split(",") if part)
 
+    @property
+    def bounded(self) -> bool:
+        """Whether the URL says anything about the time range."""
+        return self.start is not None or self.end is not None or self.last_ns is not None
+
     def span(self, known: tuple[int, int]) -> tuple[int, int]:
         """The time range asked for, inside what is known (ns)."""
         begin, end = known

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,14 +11,17 @@ if TYPE_CHECKING:
 
     from dashboards.serving.serve import Serving
     from dashboards.source import Reader
+    from fabric.inventory import Inventory
+
+CONFIGURATIONS = (".toml", ".yaml", ".yml")
 
 
 def dashboard(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[STORE | RUN | CAPTURES...]",
-            help="A store that collectors write, a simulated run, a folder kept by analyze --out, or "
+            metavar="[STORE | CONFIG | RUN | CAPTURES...]",
+            help="A store that collectors write or their configuration, a simulated run, a folder kept by analyze --out, or "
             "captures.",
         ),
     ] = None,
@@ -40,6 +43,12 @@ def dashboard(
     speed: Annotated[
         list[str] | None,
         typer.Option(metavar="[POINT=]400G", help="Speed of the links, of captures."),
+    ] = None,
+    topology: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH", help="What describes the fabric of a store (docs/topology.md)."
+        ),
     ] = None,
     root: Annotated[
         list[Path] | None,
@@ -84,34 +93,70 @@ def dashboard(
     serving.check()
     taken = listen(serving)
     try:
-        reader = open_reader(paths, speed or [])
+        reader = open_reader(paths, speed or [], topology or [])
         interruptible()
         serve(reader, serving, taken, state or state_folder(), tuple(root or ()))
     finally:
         taken.close()
 
 
-def open_reader(paths: list[str], speed: list[str]) -> "Reader":
+def open_reader(paths: list[str], speed: list[str], topology: list[Path]) -> "Reader":
     """What the paths are: a kept result, a run, or captures to be analysed now."""
     from analyzers.pipeline import Options
     from dashboards import readers
     from dashboards.commands import values
+    from dashboards.store_reader import StoreReader, is_store
+    from fabric.inventory import load
 
+    described = load(topology) if topology else None
+    if len(paths) == 1 and Path(paths[0]).suffix in CONFIGURATIONS:
+        return _of_collector(Path(paths[0]), described)
     if len(paths) == 1 and Path(paths[0]).is_dir():
         folder = Path(paths[0])
+        if is_store(folder):
+            return StoreReader(folder, described)
         if readers.is_result(folder):
             return readers.result(folder)
         if readers.is_run(folder):
             return readers.run(folder)
     everywhere, single = values.speeds(speed)
     options = Options(speed_bps=everywhere, speeds=single, packets=False)
-    return readers.captures(paths, options)
+    return readers.captures(paths, options, described)
+
+
+def _of_collector(config: Path, described: "Inventory | None") -> "Reader":
+    """The store that a collector's configuration names, and how its sources fare."""
+    from collectors.health import STATUS
+    from dashboards.commands.collect_config import load
+    from dashboards.commands.collect_store import address
+    from dashboards.store_reader import StoreReader, is_store
+
+    loaded = load(config)
+    if loaded.store is None or "://" in loaded.store.url:
+        raise ValueError(f"{config}: no store in a folder ([store] url)")
+    folder = Path(address(loaded.store, config.parent))
+    if not is_store(folder):
+        raise FileNotFoundError(f"{folder}: nothing was kept yet; is fabric collect running?")
+    return StoreReader(folder, described, loaded.config.folder / STATUS)
 
 
 def serve(
     reader: "Reader", serving: "Serving", taken: "socket", state: Path, roots: tuple[Path, ...] = ()
 ) -> None:
     """Serve until interrupted; jobs that run then end with it."""
+    running, url = ready(reader, serving, taken, state, roots)
+    sys.stderr.write(f"fabric: serving {reader.title} at {url} (Ctrl-C ends)\n")
+    try:
+        running.run()
+    finally:
+        running.application.jobs.close()
+        running.close()
+
+
+def ready(
+    reader: "Reader", serving: "Serving", taken: "socket", state: Path, roots: tuple[Path, ...] = ()
+) -> tuple[Any, str]:
+    """A server that is ready to run, and its address."""
     from dashboards.desk import Desk
     from dashboards.serving.jobs import Jobs
     from dashboards.serving.places import Places
@@ -123,13 +168,7 @@ def serve(
     places.uploads.mkdir(parents=True, exist_ok=True)
     jobs = Jobs(state / "jobs")
     desk = Desk(Source(reader), Reviews(state / "reviews.sqlite"), places, jobs)
-    running = server(build(desk, serving), taken, serving)
+    application = build(desk, serving)
+    application.jobs = jobs
     name = f"[{serving.host}]" if ":" in serving.host else serving.host
-    sys.stderr.write(
-        f"fabric: serving {reader.title} at http://{name}:{taken.getsockname()[1]}/ (Ctrl-C ends)\n"
-    )
-    try:
-        running.run()
-    finally:
-        jobs.close()
-        running.close()
+    return server(application, taken, serving), f"http://{name}:{taken.getsockname()[1]}/"

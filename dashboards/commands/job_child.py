@@ -7,6 +7,7 @@ Arguments: the folder, a JSON object of options, the captures. A line of output 
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ EVERY_S = 0.2
 def main(folder: str, options: str, paths: list[str]) -> int:
     """Run the analysis; 0 done, 2 nothing could be read."""
     from analyzers.detectors import run_detectors
+    from analyzers.diagnosis.whole import incidents
     from analyzers.pipeline import Options, analyze
     from dashboards.commands.keep import keep
     from dashboards.report.facts import gather
@@ -32,11 +34,12 @@ def main(folder: str, options: str, paths: list[str]) -> int:
 
     with analyze(paths, Options(speed_bps=int(given.get("speed_bps", 0))), progress) as run:
         findings = run_detectors(run.tables)
-        facts = gather(run.tables, findings, run.refused, run.skipped)
+        causes = incidents(run.tables, findings, None)
+        facts = gather(run.tables, findings, run.refused, run.skipped, None, causes)
         if not facts.inputs:
             _say({"failed": run.refused[0] if run.refused else "nothing to read"})
             return 2
-        keep(Path(folder), facts, run.tables, findings)
+        keep(Path(folder), facts, replace(run.tables, incidents=causes.lazy()), findings)
     _say({"finished": True})
     return 0
 

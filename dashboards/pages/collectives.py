@@ -49,7 +49,7 @@ def register(app: Dash, desk: Desk) -> None:
     )
     def picture(search: str | None, _page: str | None) -> Any:
         source, state = desk.at(search)
-        return gantt.figure(source.operations(), state.span(source.known()))
+        return gantt.figure(source.operations(), source.span(state))
 
 
 def _operations(found: pl.DataFrame, _state: State) -> Any:

@@ -158,8 +158,8 @@ def _values(source: Source, state: State, drawn: drawing.Map) -> dict[str, Any]:
         schema={"device": pl.String, "port": pl.String, "group": pl.String}, orient="row",
     )  # fmt: skip
     known = source.known()
-    times = source.moments(state.span(known), MOMENTS) if source.has_counters() else []
-    rows = source.metric(metric.key) if times else pl.DataFrame()
+    times = source.moments(source.span(state), MOMENTS) if source.has_counters() else []
+    rows = source.metric(metric.key, source.span(state)) if times else pl.DataFrame()
     names, table = fleet.by_moment(rows, groups, times) if times else ([], [])
     present = [value for row in table for value in row if value is not None]
     top = metric.full or max(present, default=0.0) or 1.0
@@ -236,7 +236,7 @@ def _ports_table(
     source: Source, state: State, rows: Sequence[tuple[Port, Port | None, Any]]
 ) -> Any:
     worst: dict[str, dict[tuple[str, str], float]] = {}
-    span = state.span(source.known())
+    span = source.span(state)
     for key in ("pause", "ecn", "drops", "use") if source.has_counters() else ():
         values = source.worst(key, span)
         worst[key] = {(d, p): v for d, p, v in values.select("device", "port", "value").iter_rows()}

@@ -97,7 +97,7 @@ def register(app: Dash, desk: Desk) -> None:
         first = max(int(asked.get("startRow") or 0), 0)
         count = min(max(int(asked.get("endRow") or PAGE_ROWS) - first, 1), 1000)
         known = source.known()
-        span = state.span(known)
+        span = source.span(state)
         page = flow_page(
             source.tables.flows, None if span == known else span,
             gridquery.conditions(asked.get("filterModel")), gridquery.order(asked.get("sortModel")),

@@ -106,7 +106,7 @@ def _incident(desk: Desk, source: Source, state: State, row: Row) -> Any:
     )
     return parts.page(
         told.incident_sentence(row).capitalize() if not device else told.incident_sentence(row),
-        [html.Span("incident ", className="severity critical"), html.Code(row["id"]), " · ",
+        [html.Span("over " if row["id"] in source.over() else "open ", className="severity critical"), html.Code(row["id"]), " · ",
          html.A("Export as HTML", href=state.link("/export/incident", id=row["id"]), download="")],
         html.Div([html.Div(left), html.Div(right)], className="columns"),
         _evidence(found, state, source) if found else None,
@@ -278,12 +278,10 @@ def _strips_card(device: str, port: str) -> Any:
 
 
 def _strips(source: Source, state: State, row: Row | None, device: str, port: str) -> Any:
-    span = state.span(source.known())
+    span = source.span(state)
     drawn = []
-    here = (pl.col("device") == device) & (pl.col("port") == port)
     for key in STRIPS:
-        rows = source.metric(key).filter(here, pl.col("ts").is_between(*span))
-        rows = source.curve(rows.with_columns(key=pl.lit("")), span)
+        rows = source.port(key, device, port, span)
         drawn.append(lines.Strip(METRICS[key].title, METRICS[key].unit, [(key, rows)]))
     marks = [(row["start"], row["end"], MARK["critical"])] if row else []
     return lines.strips(TimeAxis(*span), drawn, marks)

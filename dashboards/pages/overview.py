@@ -69,7 +69,7 @@ def _fleet_card(source: Source, state: State) -> Any:
 
 def _moments(source: Source, state: State) -> list[tuple[str, str]]:
     known = source.known()
-    times = source.moments(state.span(known), 120)
+    times = source.moments(source.span(state), 120)
     return [(str(time), f"+{words.duration(time - known[0])}") for time in times]
 
 
@@ -119,7 +119,7 @@ def register(app: Dash, desk: Desk) -> None:
     )
     def trend(search: str | None, _tick: int | None) -> Any:
         source, state = desk.at(search)
-        return _trend(source, state.span(source.known()))
+        return _trend(source, source.span(state))
 
     @app.callback(
         Output("url", "href", allow_duplicate=True),
@@ -212,7 +212,7 @@ def _fleet(source: Source, state: State) -> tuple[Any, Any, str]:
 def _values(source: Source, state: State) -> pl.DataFrame:
     """The value of each port that is shown."""
     metric = state.choice("metric", METRICS, "pause")
-    values = source.worst(metric, state.span(source.known()), state.number("at"))
+    values = source.worst(metric, source.span(state), state.number("at"))
     return _of_role(source, values, state.choice("roles", ROLES, "all"))
 
 

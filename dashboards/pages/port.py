@@ -19,7 +19,7 @@ from fabric.counters import COUNTERS
 
 PATH, NAME = "/port", ""
 STRIPS: Final = ("pause", "holds", "queue", "ecn", "drops", "use")
-GROUPS: Final = ("port", "priority", "queue", "pg", "pool", "lane", "qp")
+NOTHING: Final = pl.DataFrame(schema={"ts": pl.Int64, "value": pl.Float64})
 
 
 def layout(_desk: Desk, source: Source, state: State) -> Any:
@@ -29,7 +29,9 @@ def layout(_desk: Desk, source: Source, state: State) -> Any:
         return _choose(source, state)
     here = Port(device, port)
     known = (
-        source.metric("use").filter(pl.col("device") == device) if source.has_counters() else None
+        source.worst("use", source.span(state)).filter(pl.col("device") == device)
+        if source.has_counters()
+        else None
     )
     cabled = source.fabric is not None and device in source.fabric.devices
     if (known is None or known.is_empty()) and not cabled:
@@ -79,7 +81,7 @@ def _choose(source: Source, state: State, device: str = "") -> Any:
     """A list of ports to choose from, the worst first."""
     if not source.has_counters():
         return parts.page("Ports", "No counter was collected; captures are on the page of flows.")
-    values = source.worst("pause", state.span(source.known()))
+    values = source.worst("pause", source.span(state))
     if device:
         values = values.filter(pl.col("device") == device)
     rows = [
@@ -126,20 +128,16 @@ def _strips(app: Dash, desk: Desk, name: str) -> None:
         place: Port | None = Port(state.text("device"), state.text("port"))
         if name == "peer":
             place = source.fabric.peer(place) if source.fabric and place else None
-        span = state.span(source.known())
-        here = (pl.col("device") == (place.device if place else "")) & (
-            pl.col("port") == (place.port if place else "")
-        )
+        span = source.span(state)
         drawn = []
         for key in STRIPS:
-            rows = source.metric(key).filter(here, pl.col("ts").is_between(*span))
-            rows = source.curve(rows.with_columns(key=pl.lit("")), span)
+            rows = source.port(key, place.device, place.port, span) if place else NOTHING
             drawn.append(lines.Strip(METRICS[key].title, METRICS[key].unit, [(key, rows)]))
         return lines.strips(TimeAxis(*span), drawn)
 
 
 def _counters(source: Source, state: State) -> Any:
-    span = state.span(source.known())
+    span = source.span(state)
     rows = source.counter_table(state.text("device"), state.text("port"), span)
     shown = []
     for row in rows.to_dicts():

@@ -13,20 +13,20 @@ from dashboards.state import State
 def _within(
     frame: pl.LazyFrame, source: Source, state: State, start: str, end: str
 ) -> pl.LazyFrame:
-    low, high = state.span(source.known())
+    low, high = source.span(state)
     return frame.filter(pl.col(end) >= low, pl.col(start) <= high)
 
 
 def ports(source: Source, state: State) -> pl.LazyFrame:
     """A metric per port, as the heatmap shows it."""
     metric = state.choice("metric", METRICS, "pause")
-    values = source.worst(metric, state.span(source.known()), state.number("at"))
+    values = source.worst(metric, source.span(state), state.number("at"))
     return values.sort("value", descending=True, nulls_last=True).lazy()
 
 
 def readings(source: Source, state: State) -> pl.LazyFrame:
     """Every reading of a port with its rate."""
-    span = state.span(source.known())
+    span = source.span(state)
     return source.readings(state.text("device"), state.text("port"), span).lazy()
 
 

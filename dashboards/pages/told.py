@@ -16,16 +16,21 @@ def verdict(source: Source) -> Any:
     """The one line that answers whether the fabric is healthy, and how much was looked at."""
     incidents, findings = source.incidents().to_dicts(), source.findings().to_dicts()
     grave = [row for row in findings if row["severity"] != "info"]
-    if incidents:
-        level, said = "critical", incident_sentence(incidents[0])
+    over = source.over()
+    current = [row for row in incidents if row["id"] not in over]
+    if current:
+        level, said = "critical", incident_sentence(current[0])
     elif grave:
         level, said = grave[0]["severity"], grave[0]["summary"]
     elif source.known() == (0, 0):
         level, said = "info", "nothing to judge yet: no reading and no packet"
     else:
         level, said = "healthy", "nothing wrong was seen"
-    found = [words.count(len(incidents), "incident")] if incidents else []
-    found.append(words.count(len(grave), "finding") + " above information")
+    found = [words.count(len(current), "open incident")] if incidents else []
+    if over:
+        found.append(f"{len(over)} over")
+    if grave or not incidents:
+        found.append(words.count(len(grave), "finding") + " above information")
     if source.has_counters():
         found.append(f"a reading every {words.duration(source.interval_ns())}")
     points = source.points()
@@ -66,7 +71,11 @@ def incident_item(rank: int, row: Row, state: State, source: Source) -> html.Li:
     if row["victims"]:
         said.append(words.count(len(row["victims"]), "victim"))
     what = parts.to(words.clean(incident_sentence(row)), state.link("/incident", id=row["id"]))
-    return _item(rank, html.Span("incident", className="severity critical"), what, " · ".join(said))
+    over = row["id"] in source.over()
+    mark = html.Span(
+        "over" if over else "open", className="severity" if over else "severity critical"
+    )
+    return _item(rank, mark, what, " · ".join(said))
 
 
 def finding_item(rank: int, row: Row, state: State, source: Source) -> html.Li:
