@@ -13,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from analyzers.tables import Tables
+    from dashboards.readers import Fixed
     from dashboards.report.facts import Facts
     from fabric.inventory import Inventory
 
@@ -78,6 +79,7 @@ def analyze(
     from analyzers.pipeline import Options
     from analyzers.pipeline import analyze as read
     from analyzers.places import Places
+    from dashboards import readers
     from dashboards.commands import values
     from dashboards.commands.interrupt import interruptible
     from dashboards.commands.keep import keep
@@ -87,8 +89,6 @@ def analyze(
 
     if html and not html.parent.is_dir():  # said before the work, not after
         raise FileNotFoundError(f"{html.parent}: no such folder")
-    if len(paths) == 1 and (folder := _run(paths[0])):
-        return _analyze_run(folder, html, out, as_json=as_json, all_notes=all_notes)
     everywhere, single = values.speeds(speed or [])
     window_ns = values.duration(window, "--window")
     inventory = _inventory(topology)
@@ -96,6 +96,9 @@ def analyze(
         speed_bps=everywhere, speeds=single, window_ns=window_ns, jobs=jobs or _jobs(paths), icrc=icrc,
         packets=packets, places=Places.of(inventory.fabric, inventory.qos) if inventory else None,
     )  # fmt: skip
+    if len(paths) == 1 and (folder := _run(paths[0])):
+        seen = readers.run(folder, options=options, inventory=inventory)
+        return _analyze_run(seen, html, out, as_json=as_json, all_notes=all_notes)
     with _bar() as progress, read(paths, options, progress) as run:
         fabric = inventory.fabric if inventory else None
         findings = run_detectors(run.tables, fabric)
@@ -120,15 +123,13 @@ def _run(path: str) -> Path | None:
 
 
 def _analyze_run(
-    folder: Path, html: Path | None, out: Path | None, *, as_json: bool, all_notes: bool
+    seen: "Fixed", html: Path | None, out: Path | None, *, as_json: bool, all_notes: bool
 ) -> int:
     """Counters, topology and the captures of taps in one folder."""
     from analyzers.diagnosis.whole import incidents
     from dashboards.commands.keep import keep
-    from dashboards.readers import run
     from dashboards.report import facts as report
 
-    seen = run(folder)
     fabric = seen.description.fabric if seen.description else None
     findings = seen.given.findings.collect()
     causes = incidents(seen.given, findings, fabric)
