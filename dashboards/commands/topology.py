@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fabric.inventory import Inventory
+    from fabric.qos import PortQos
     from fabric.topology import Fabric
 
 app = typer.Typer(no_args_is_help=True, help="Show, import, build or check a fabric's topology.")
@@ -158,7 +161,7 @@ def import_(paths: Paths, out: Out = None, kind: Kind = "", as_json: Json = Fals
     from fabric.inventory import load
 
     inventory = load(paths, kind)
-    _write(inventory.fabric, out, as_json)
+    _write(inventory.fabric, out, as_json, inventory.qos)
     for row in inventory.contradictions:
         typer.echo(f"fabric: {row.kind}: {row.text} ({'; '.join(row.where)})", err=True)
     return int(bool(inventory.contradictions))
@@ -197,7 +200,9 @@ def build(
     return 0
 
 
-def _write(fabric: "Fabric", out: Path | None, as_json: bool) -> None:
+def _write(
+    fabric: "Fabric", out: Path | None, as_json: bool, qos: "Iterable[PortQos]" = ()
+) -> None:
     """YAML, or the rows of LINKS as JSON; a file appears whole or not at all."""
     import json
 
@@ -212,7 +217,7 @@ def _write(fabric: "Fabric", out: Path | None, as_json: bool) -> None:
         whole = {"name": fabric.name, "devices": devices, "links": links}
         text = json.dumps(whole, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
     else:
-        text = yaml_text(fabric)
+        text = yaml_text(fabric, qos)
     if out is None:
         typer.echo(text, nl=False)
         return

@@ -15,8 +15,10 @@ from fabric.qos import Buffer, Ecn, PortQos, Roce, Scheduler, Watchdog
 
 KEYS = (
     "ports", "trust", "dscp", "queue", "group", "pfc", "ecn", "buffer", "scheduler", "watchdog",
-    "mtu", "speed", "length", "roce", "headroom_pool", "global_pause",
+    "mtu", "speed", "length", "roce", "headroom_pool", "global_pause", "pfc_queue", "pfc_group",
+    "lag", "asic",
 )  # fmt: skip
+KINDS = ("dwrr", "wrr", "ets", "strict", "vendor")
 
 
 def read_qos(rules: Node, found: Found) -> Iterator[PortQos]:
@@ -55,6 +57,10 @@ def _values(rule: Node) -> dict[str, Any]:
         "roce": ("roce", _roce),
         "headroom_pool": ("headroom_pool_bytes", lambda node: node.read(size_bytes)),
         "global_pause": ("global_pause", lambda node: node.value is True),
+        "pfc_queue": ("pfc_queues", _numbers),
+        "pfc_group": ("pfc_groups", _numbers),
+        "lag": ("lag", lambda node: node.text()),
+        "asic": ("asic", lambda node: node.text()),
     }
     values = {
         readers[key][0]: readers[key][1](node) for key, node in rule.members() if key != "ports"
@@ -94,35 +100,41 @@ def _ecn(node: Node) -> Ecn:
     pmax = float(node.get("pmax").read(float, 1.0))
     if not 0 <= pmax <= 1:
         raise node.get("pmax").error("pmax is a share from 0 to 1")
-    curve = Ecn(
-        node.need("kmin").read(size_bytes),
-        node.need("kmax").read(size_bytes),
-        pmax,
-        node.get("enabled").value is not False,
-    )
-    if curve.kmax_bytes < curve.kmin_bytes:
+    enabled = node.get("enabled").value is not False
+    ends = (node.need(key) if enabled else node.get(key) for key in ("kmin", "kmax"))
+    low, high = (end.read(_size_or_unknown, -1) for end in ends)
+    curve = Ecn(low, high, pmax, enabled)
+    if 0 <= curve.kmax_bytes < curve.kmin_bytes:
         raise node.get("kmax").error("kmax lies below kmin")
     return curve
 
 
+def _size_or_unknown(text: str) -> int:
+    """A size; -1 for ``unknown``: there is a curve, but its source does not say where."""
+    return -1 if text == "unknown" else size_bytes(text)
+
+
 def _buffer(node: Node) -> Buffer:
-    node.known("size", "xon", "headroom", "alpha", "limit", "pool", "lossless")
+    node.known("size", "xon", "headroom", "alpha", "limit", "pool", "pool_name", "lossless")
     return Buffer(
         node.get("size").read(size_bytes, -1),
         node.get("xon").read(size_bytes, -1),
         node.get("headroom").read(size_bytes, -1),
         float(node.get("alpha").read(float, float("nan"))),
         node.get("limit").read(size_bytes, -1),
-        "",
+        node.get("pool_name").text(),
         node.get("pool").read(size_bytes, -1),
         node.get("lossless").value is not False,
     )
 
 
 def _scheduler(node: Node) -> Scheduler:
-    """``strict`` or a weight."""
+    """``strict``, a weight, or a kind and its weight (``ets 40``)."""
     text = node.text()
-    return Scheduler("strict") if text == "strict" else Scheduler("dwrr", node.integer())
+    kind, _, weight = text.partition(" ")
+    if kind in KINDS:
+        return Scheduler(kind, node.read(lambda _: int(weight)) if weight else -1)
+    return Scheduler("dwrr", node.integer())
 
 
 def _watchdog(node: Node) -> Watchdog | None:
@@ -139,8 +151,9 @@ def _watchdog(node: Node) -> Watchdog | None:
 
 def _roce(node: Node) -> Roce:
     node.known(
-        "dscp", "cnp_dscp", "cnp_priority", "notify", "react", "gid_index", "gid_type", "nccl_tc"
-    )
+        "dscp", "cnp_dscp", "cnp_priority", "notify", "react", "gid_index", "gid_type", "nccl_tc",
+        "pcie", "acs_bridges",
+    )  # fmt: skip
 
     def priorities(key: str) -> frozenset[int] | None:
         member = node.get(key)
@@ -155,4 +168,6 @@ def _roce(node: Node) -> Roce:
         node.get("gid_index").integer(-1),
         node.get("gid_type").text(),
         node.get("nccl_tc").integer(-1),
+        node.get("pcie").read(speed_bps, -1),
+        node.get("acs_bridges").integer(-1),
     )

@@ -2,9 +2,11 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from fabric.cables import FOREVER, Circuit, Link, Rank
+from fabric.inventory.write_qos import rules
+from fabric.qos import PortQos
 from fabric.topology import Fabric
 
 YAML_WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
@@ -13,9 +15,14 @@ LINE = re.compile(r"\w[\w:./-]*(?<!:)( [\w:./,=-]*(?<!:))+")  # several words ar
 PREFIXES = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "K"))
 
 
-def yaml_text(fabric: Fabric) -> str:
-    """The whole fabric as text; stable order, one line per link."""
-    return "\n".join(_lines(fabric)) + "\n"
+def yaml_text(fabric: Fabric, qos: Iterable[PortQos] = ()) -> str:
+    """The whole fabric as text, with the settings of its ports; stable order, one line per link."""
+    settings = list(qos)
+    lines = list(_lines(fabric))
+    if settings:
+        ends = [end for link in fabric.links for end in (link.a, link.b)]
+        lines += ["qos:", *rules(settings, ends)]
+    return "\n".join(lines) + "\n"
 
 
 def speed_text(bps: int) -> str:
