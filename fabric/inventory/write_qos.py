@@ -64,8 +64,8 @@ def _fields(qos: PortQos) -> Iterator[str]:
         yield f"scheduler: {_map({queue: _scheduler(s) for queue, s in qos.schedulers.items()})}"
     if qos.watchdog_known:
         yield f"watchdog: {_watchdog(qos.watchdog)}"
-    numbers = {"headroom_pool": qos.headroom_pool_bytes, "mtu": qos.mtu_bytes}
-    yield from (f"{key}: {value}" for key, value in numbers.items() if value >= 0)
+    sizes = {"headroom_pool": qos.headroom_pool_bytes, "mtu": qos.mtu_bytes}
+    yield from (f"{key}: {size}" for key, size in sizes.items() if size >= 0)
     if qos.speed_bps:
         yield f"speed: {qos.speed_bps}"
     if not math.isnan(qos.length_m):
