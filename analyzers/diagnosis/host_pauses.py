@@ -76,7 +76,7 @@ def _judge(case: Case, x: int, host: int, first: int, last: int, knobs: Knobs) -
     whole = from_end[1] - from_end[0]
     # Of what the storm's longest stretch leaves over, nothing may be a habit of letting go.
     inner = np.delete(held, np.arange(*from_end))[1:-1]
-    habit = len(inner) >= whole and float(inner.mean()) < 0.9
+    habit = len(inner) >= max(whole, 1) and float(inner.mean()) < 0.9
     duty = float(held.mean())
     sent = (
         float(np.nanmean(e.sent[x, first:last]))

@@ -81,7 +81,7 @@ def seen(tables: Tables, findings: pl.DataFrame, fabric: Fabric | None) -> list[
         for row in rows:
             if row["cls"] in EXPLAINS.get(one["cls"], ()):
                 one["findings"] += row["findings"]
-                one["victims"] += row["roots"]
+                one["victims"] += [root for root in row["roots"] if root not in one["victims"]]
     return kept
 
 
