@@ -30,8 +30,12 @@ def report(facts: Facts, *, all_notes: bool = False) -> RenderableType:
     alike = len(facts.findings) if all_notes else ALIKE
     shown, repeats = folded(facts.main, alike)
     parts: list[RenderableType] = [_verdict(facts), Text()]
+    if facts.incidents:
+        parts.append(Text("Causes", "bold"))
     for number, row in enumerate(facts.incidents, 1):
         parts += [incident(number, row, facts.begin), Text()]
+    if facts.incidents and shown:
+        parts.append(Text("What was seen", "bold"))
     for number, row in enumerate(shown, 1):
         parts += [_finding(number, row, facts), Text()]
     if repeats:
