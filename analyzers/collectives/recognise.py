@@ -145,7 +145,7 @@ def _group(data: pl.DataFrame, control: pl.DataFrame) -> Iterator[Group]:
         form = "ring"
     found: tuple[str, str, cutting.Cut] | None = None
     if form == "ring" and len(edges) == len(members):
-        if len(members) == 2 and not cutting.is_even(data, 2):
+        if len(members) == 2 and not data["communicator"][0]:
             return  # two hosts that talk to each other
         found = _ring(data, len(members))
     elif form == "all_to_all" and _regular(data):

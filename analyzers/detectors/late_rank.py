@@ -40,7 +40,9 @@ class Knobs:
     )
     often: int = field(
         default=3,
-        metadata=common.because("operations", "So many times the same rank is no chance.", "none"),
+        metadata=common.because(
+            "operations", "And half of all: the same rank again and again is no chance.", "none"
+        ),
     )
 
 
@@ -94,18 +96,20 @@ def detect(tables: Tables, fabric: Fabric | None, knobs: Knobs) -> pl.LazyFrame:
     )
     rank = pl.when(pl.col("late_rank") >= 0).then(pl.format(" (rank {})", "late_rank"))
     who = pl.format("{}{}", "late", rank.otherwise(pl.lit("")))
-    often = pl.when(pl.col("times") >= knobs.often).then(0.95).otherwise(0.8)
+    often = (pl.col("times") >= knobs.often) & (2 * pl.col("times") >= pl.col("of"))
     return common.findings(
         _with_place(rows, fabric),
         __name__,
         ADVICE,
-        severity=pl.lit("warning"),
+        severity=pl.when(often).then(pl.lit("warning")).otherwise(pl.lit("info")),
         point=pl.col("communicator"),
         subject=who,
         value=pl.col("share"),
         limit=pl.lit(knobs.share),
         unit=pl.lit("share"),
-        confidence=pl.min_horizontal(often, pl.col("confidence") + 0.2),
+        confidence=pl.min_horizontal(
+            pl.when(often).then(0.95).otherwise(0.8), pl.col("confidence") + 0.2
+        ),
         missing=pl.when(pl.col("evidence") == "job").then(pl.lit("")).otherwise(pl.lit("job data")),
         summary=pl.format(
             "{} {} in {} of {} {} operations of {}: {} of their time, {} at most",
