@@ -11,6 +11,7 @@ examples:
   python -m collectors sonic --server 10.0.0.1:57500 --buffer /var/lib/fabric
   python -m collectors rdma --server a:57500 --server b:57500 --tls-ca ca.pem
   python -m collectors sonic --once        # one reading as JSON, nothing is sent
+  python -m collectors capture eth2 --out captures
 """
 
 
@@ -18,11 +19,25 @@ def parser() -> argparse.ArgumentParser:
     """What the command line takes."""
     made = argparse.ArgumentParser(
         prog="python -m collectors",
-        description="Read the counters of this switch or host and publish them.",
+        description="Read the counters of this switch or host and publish them; capture frames.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("source", choices=("sonic", "rdma"), help="what to read")
+    commands = made.add_subparsers(dest="source", required=True, metavar="{sonic,rdma,capture}")
+    sonic = commands.add_parser("sonic", help="a SONiC switch, from its Redis")
+    sonic.add_argument("--database-config", type=Path, metavar="FILE",
+                       help="SONiC's database_config.json or database_global.json")  # fmt: skip
+    rdma = commands.add_parser("rdma", help="the RDMA NICs of a host")
+    rdma.add_argument("--sysfs", type=Path, default=Path("/sys"), help=argparse.SUPPRESS)
+    for one in (sonic, rdma):
+        _publishing(one)
+    _capturing(
+        commands.add_parser("capture", help="RoCE and pause frames into rotating pcapng files")
+    )
+    return made
+
+
+def _publishing(made: argparse.ArgumentParser) -> None:
     made.add_argument("--server", action="append", default=[], metavar="HOST:PORT",
                       help="where to publish; several are tried in turn")  # fmt: skip
     made.add_argument("--interval", type=_seconds, default=1.0, metavar="SECONDS",
@@ -44,11 +59,32 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--tls-skip-verify", action="store_true", help="trust any certificate")
     made.add_argument("--user", default="", help="user; the password is read from FABRIC_PASSWORD")
-    made.add_argument("--database-config", type=Path, metavar="FILE",
-                      help="SONiC's database_config.json or database_global.json")  # fmt: skip
-    made.add_argument("--sysfs", type=Path, default=Path("/sys"), help=argparse.SUPPRESS)
     made.add_argument("--once", action="store_true", help="print one reading and end")
-    return made
+
+
+def _capturing(made: argparse.ArgumentParser) -> None:
+    made.add_argument("interface", help="network interface; root's rights are needed")
+    made.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the files")
+    made.add_argument("--payload", action="store_true", help="keep payloads too (they are private)")
+    made.add_argument(
+        "--filter",
+        default="",
+        metavar="EXPR",
+        help="tcpdump's language; RoCE and pauses by default",
+    )
+    made.add_argument(
+        "--file-mb", type=int, default=100, metavar="MB", help="a file's size (default 100)"
+    )
+    made.add_argument(
+        "--file-seconds", type=float, default=60, metavar="S", help="its age (default 60)"
+    )
+    made.add_argument(
+        "--files", type=int, default=100, metavar="N", help="how many are kept (default 100)"
+    )
+    made.add_argument("--seconds", type=float, default=0, metavar="S", help="end after so long")
+    made.add_argument(
+        "--dumpcap", action="store_true", help="by Wireshark's dumpcap, for fast mirror ports"
+    )
 
 
 def _seconds(text: str) -> float:
@@ -68,7 +104,36 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
+def _capture(given: argparse.Namespace) -> int:
+    """Capture until interrupted, and say what was seen."""
+    import signal
+    import threading
+
+    from collectors.capture import CaptureOptions, capture, dumpcap
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if given.seconds:
+        threading.Timer(given.seconds, stop.set).start()
+    options = CaptureOptions(
+        given.interface, given.out, given.payload, given.filter, given.file_mb << 20,
+        given.file_seconds, given.files,
+    )  # fmt: skip
+    if given.dumpcap:
+        sys.stderr.write(dumpcap(options, stop) + "\n")
+        return 0
+    seen = capture(options, stop, lambda text: print(text, file=sys.stderr, flush=True))  # noqa: T201
+    sys.stderr.write(
+        f"{seen.frames} frames ({seen.roce} RoCE, {seen.pauses} pause), {seen.dropped} dropped by the "
+        f"kernel, {seen.files} files in {given.out}\n"
+    )
+    return 0
+
+
 def _run(given: argparse.Namespace) -> int:
+    if given.source == "capture":
+        return _capture(given)
     from collectors.rdma import Rdma, RdmaOptions
     from collectors.sonic import CONFIG, Sonic, SonicOptions
 

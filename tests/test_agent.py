@@ -144,6 +144,12 @@ def stop(process: Any, number: int = signal.SIGTERM) -> str:
     return str(error)
 
 
+def listens_to_signals(pid: int) -> bool:
+    """Whether a process would notice a SIGTERM, rather than die of it."""
+    caught = Path(f"/proc/{pid}/status").read_text().split("SigCgt:")[1].split()[0]
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
 def pythons() -> list[str]:
     return [sys.executable, "/usr/bin/python3"]
 
@@ -235,7 +241,8 @@ def test_an_agent_killed_and_started_again(tmp_path: Path) -> None:
     async def run(config: Path) -> None:
         for _ in range(2):
             process = agent_process(config, at, *how)
-            await asyncio.sleep(0.8)
+            await until(lambda process=process: listens_to_signals(process.pid))
+            await asyncio.sleep(0.5)
             assert (stop(process), process.returncode) == ("", 0)
         assert len(list((tmp_path / "buffer").iterdir())) == 2
         async with listening(tmp_path / "log", Listener(at[0])):
