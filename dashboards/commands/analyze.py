@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from analyzers.collectives.job import Job
     from analyzers.tables import Tables
     from dashboards.readers import Fixed
     from dashboards.report.facts import Facts
@@ -51,6 +52,14 @@ def analyze(
             metavar="PATH",
             help="What describes the fabric (docs/topology.md): names ports and hosts, and their speeds. "
             "A capture is at the port that its name says, like leaf0_5.pcap or leaf0:5=PATH.",
+        ),
+    ] = None,
+    job: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="What a job left behind (docs/collectives.md): NCCL or HCCL logs, topology XML, "
+            "Inspector, flight recorder as JSON, Chakra traces, or a folder of them.",
         ),
     ] = None,
     jobs: Annotated[
@@ -93,7 +102,7 @@ def analyze(
     window_ns = values.duration(window, "--window")
     inventory = _inventory(topology)
     options = Options(
-        speed_bps=everywhere, speeds=single, window_ns=window_ns, jobs=jobs or _jobs(paths), icrc=icrc,
+        job=_job(job), speed_bps=everywhere, speeds=single, window_ns=window_ns, jobs=jobs or _jobs(paths), icrc=icrc,
         packets=packets, places=Places.of(inventory.fabric, inventory.qos) if inventory else None,
     )  # fmt: skip
     if len(paths) == 1 and (folder := _run(paths[0])):
@@ -140,6 +149,19 @@ def _analyze_run(
         keep(out, facts, replace(seen.given, incidents=causes.lazy()), findings)
     _print(facts, as_json=as_json, all_notes=all_notes)
     return UNHEALTHY if facts.main or facts.decided else 0
+
+
+def _job(paths: list[Path] | None) -> "Job | None":
+    """The data of the job, if any; what of it was passed over is said."""
+    from analyzers.collectives.job import load
+    from dashboards.report.words import clean
+
+    if not paths:
+        return None
+    job = load(paths)
+    for note in job.notes:
+        sys.stderr.write(f"fabric: {clean(note)}\n")
+    return job
 
 
 def _inventory(paths: list[Path] | None) -> "Inventory | None":

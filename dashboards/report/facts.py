@@ -15,7 +15,7 @@ import polars as pl
 from analyzers.detectors import OPEN_KINDS, SEVERITIES
 from analyzers.merge import distinct
 from analyzers.tables import Tables
-from dashboards.report import words
+from dashboards.report import jobs, words
 from fabric.codes import Fault
 from fabric.topology import Fabric
 
@@ -49,6 +49,8 @@ class Facts:
         ``device:port`` of the addresses that findings speak of, where a topology knows them.
     incidents
         INCIDENTS as rows, gravest first.
+    collectives
+        What the job did: a row per communicator and kind (:mod:`dashboards.report.jobs`).
     """
 
     inputs: list[Row]
@@ -59,6 +61,7 @@ class Facts:
     other_files: int = 0
     names: dict[str, str] = field(default_factory=dict)
     incidents: list[Row] = field(default_factory=list)
+    collectives: list[Row] = field(default_factory=list)
 
     @property
     def decided(self) -> list[Row]:
@@ -162,6 +165,7 @@ def gather(
         other_files=other_files,
         names=_names(findings, fabric) if fabric else {},
         incidents=[] if incidents is None else [_no_nan(row) for row in incidents.to_dicts()],
+        collectives=jobs.gather(tables),
     )
 
 

@@ -17,7 +17,7 @@ INPUT: Final = (
 
 
 def as_object(facts: Facts) -> dict[str, Any]:
-    """The report as one JSON object: schema_version, inputs, refused, summary, incidents, findings."""
+    """The report as one JSON object: schema_version, inputs, refused, summary, incidents, findings, collectives."""
     return {
         "schema_version": SCHEMA_VERSION,
         "generator": f"fabric {__version__}",
@@ -33,6 +33,7 @@ def as_object(facts: Facts) -> dict[str, Any]:
         },
         "incidents": facts.incidents,
         "findings": facts.findings,
+        "collectives": facts.collectives,
     }
 
 

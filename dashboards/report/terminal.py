@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from dashboards.report import words
+from dashboards.report import jobs, words
 from dashboards.report.facts import ALIKE, DECIDED, EMPTY, HEALTHY, Facts, Row, folded
 
 STYLES = {
@@ -47,6 +47,8 @@ def report(facts: Facts, *, all_notes: bool = False) -> RenderableType:
     ):
         if rows:
             parts += [_notes(title, *folded(rows, alike), facts.names), Text()]
+    if facts.collectives:
+        parts += [jobs.table(facts.collectives), Text()]
     parts.append(_inputs(facts))
     parts += [Text(f"not read: {words.clean(line)}", "yellow") for line in facts.refused]
     if facts.other_files:
