@@ -124,7 +124,7 @@ def _hold(
     if share < LEAST_SHARE or role == "":
         return None
     if role != "host":
-        cls, sure = "pfc_backpressure", 0.6
+        cls, sure = "pfc_backpressure", 0.55
         why = "a switch hands on what stands behind it"
         missing = ["counters of the sender: which of its ports is full"]
     elif one["let_go"] == 0 and share > 0.95 and one["longest"] >= OPEN_NS:

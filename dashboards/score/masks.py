@@ -19,11 +19,13 @@ INSIDE: Final = frozenset({"occupancy_bytes", "headroom_peak_bytes", "queue_byte
 class Mask(NamedTuple):
     """What is left of a run's counters."""
 
-    tier: str  # a: what any switch has; b: and received pause time; c: every column
+    tier: str  # a: what any switch has; b: and received pause time; c: every column; d, e: taps
     slower: int = 1  # read every so many intervals
     silent: float = 0.0  # share of switches that say nothing
     phase: bool = True  # devices are read at moments of their own
     nominal: bool = False  # the reported speed stays nominal
+    taps: bool = False  # captures as well
+    counters: bool = True
 
     @property
     def name(self) -> str:
@@ -43,7 +45,8 @@ def masked(counters: pl.DataFrame, hosts: set[str], mask: Mask, seed: int) -> pl
     dice = np.random.default_rng(seed)
     rows = counters
     if mask.tier != "c":
-        gone = PAUSE_TIME | INSIDE if mask.tier == "a" else (PAUSE_TIME - {"rx_pause_ns"}) | INSIDE
+        hidden = PAUSE_TIME if mask.tier == "a" else PAUSE_TIME - {"rx_pause_ns"}
+        gone = hidden | INSIDE
         on_host = pl.col("device").is_in(list(hosts))
         rows = rows.filter(
             ~pl.col("counter").is_in(list(gone)),

@@ -49,14 +49,17 @@ class Outcome:
     said: tuple[dict[str, Any], ...] = field(repr=False, default=())
 
 
-def compare(truth: Truth, told: dict[str, Any]) -> Outcome:
-    """Hold what the child process told against the label."""
+def compare(truth: Truth, told: dict[str, Any], whole: bool = True) -> Outcome:
+    """Hold what the child process told against the label.
+
+    Where the evidence does not cover the fabric (``whole`` is false: taps alone) silence is no answer.
+    """
     incidents: list[dict[str, Any]] = told["incidents"]
     sure = [one for one in incidents if one["confidence"] >= DECIDED and one["cls"] != ABSTAINED]
     left = list(sure)
-    answers = [_answer(truth, fault, left, incidents, told) for fault in truth.faults]
+    answers = [_answer(truth, fault, left, incidents, told, whole) for fault in truth.faults]
     if truth.healthy:
-        said = sure[0]["cls"] if sure else ABSTAINED if incidents else HEALTHY
+        said = sure[0]["cls"] if sure else ABSTAINED if incidents or not whole else HEALTHY
         confidence = sure[0]["confidence"] if sure else 1.0
         answers.append(
             Answer(truth.name, truth.twin, truth.cls, said, float(said == HEALTHY), -1, confidence)
@@ -85,6 +88,7 @@ def _answer(
     left: list[dict[str, Any]],
     incidents: Sequence[dict[str, Any]],
     told: dict[str, Any],
+    whole: bool,
 ) -> Answer:
     """Take from ``left`` the incident that answers a fault, the best match first.
 
@@ -99,7 +103,7 @@ def _answer(
         chosen = ranked[0] if ranked and _fit(fault, ranked[0], told["start"]) >= 1 else None
     if chosen is None:
         unsure = any(single or _fit(fault, one, told["start"]) >= 1 for one in incidents)
-        said = ABSTAINED if unsure else HEALTHY
+        said = ABSTAINED if unsure or not whole else HEALTHY
         return Answer(truth.name, truth.twin, fault.cls, said, fault.credit(said), -1, 0.0)
     left.remove(chosen)
     credit = fault.credit(chosen["cls"])
@@ -117,15 +121,13 @@ def _fit(fault: Fault, one: dict[str, Any], start: int) -> float:
     if not shared:
         return 0.0
     place = bool(set(_ports(one)) & set(fault.roots))
-    return (
-        2.0 * (fault.credit(one["cls"]) > 0) * place
-        + place
-        + (fault.credit(one["cls"]) * shared / max(fault.end_ns - fault.start_ns, 1))
-    )
+    right = fault.credit(one["cls"])
+    return float(2 * (right > 0) * place + place + right * shared / (fault.end_ns - fault.start_ns))
 
 
 def _ports(one: dict[str, Any]) -> list[str]:
-    return [root.rpartition(":")[0] for root in one["roots"]]
+    """``device:port`` of the roots, without the priority where one is told."""
+    return [root.rpartition(":")[0] if root.count(":") > 1 else root for root in one["roots"]]
 
 
 def _root(fault: Fault, one: dict[str, Any]) -> float:

@@ -17,7 +17,8 @@ and the diagnosis looks at the copies in a process of its own. Devices are read 
 lose the columns that real ones lack, and the reported speed is held at nominal unless said otherwise.
 
 Tiers: **a** frame counts, bytes, drops, ECN marks, queue peaks, host counters; **b** and received pause time;
-**c** every column, all devices read at the same moments. An answer is right by the mapping in
+**c** every column, all devices read at the same moments; **d** the captures of taps alone, where silence is
+no answer; **e** taps and the counters of b. An answer is right by the mapping in
 `dashboards/score/truth.py`; an incident of confidence below 0.6 is an abstention; runs that share topology,
 load and fault on two simulators (`inetx_`) count once, the worse of the two. Intervals are Wilson's, 95 %.
 """

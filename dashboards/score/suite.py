@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,12 +28,16 @@ HARDER: Final = (
     Mask("a", slower=2, nominal=True),
     Mask("a", silent=0.1, nominal=True),
     Mask("a", silent=0.3, nominal=True),
+    Mask("d", taps=True, counters=False),
+    Mask("e", nominal=True, taps=True),
 )
 
 
 def spans(truth: Truth, mask: Mask) -> bool:
     """Whether every fault of a run still spans five samples."""
     step = truth.interval_ns * mask.slower
+    if mask.taps and not any(truth.folder.glob("tap_*.pcap*")):
+        return False
     return all(fault.end_ns - fault.start_ns >= FIVE * step for fault in truth.faults)
 
 
@@ -56,16 +61,21 @@ def score(
             if step:
                 step()
         told = _ask([Path(folder) / name for name in copies], history)
-    return [compare(truth, told[name]) for name, truth in copies.items()]
+    return [compare(truth, told[name], mask.counters) for name, truth in copies.items()]
 
 
 def _copy(truth: Truth, folder: Path, mask: Mask, seed: int) -> None:
-    """A copy without label, flows, provenance or name: counters and topology."""
+    """A copy without label, flows, provenance or name: topology, counters, captures of taps."""
     from analyzers.telemetry.labelled_runs import read_counters
 
     folder.mkdir()
     text = (truth.folder / "topology.json").read_text()
     (folder / "topology.json").write_text(text)
+    if mask.taps:
+        for tap in sorted(truth.folder.glob("tap_*.pcap*")):
+            shutil.copyfile(tap, folder / tap.name)
+    if not mask.counters:
+        return
     left = masked(read_counters(truth.folder), set(truth.hosts), mask, seed)
     left.write_parquet(folder / "counters.parquet", compression="lz4")
 
