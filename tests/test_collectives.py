@@ -1,5 +1,8 @@
 """Collectives recognised, joined and timed: on the twin, whose truth is known, and on a real job."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from analyzers.pipeline import analyze
 from analyzers.tables import tables
 from fabric.schema import CARRIED, COLLECTIVES, STALLS
 from tests.collective_rig import address, draw, nccl_logs, scenario, seen, some_hosts
-from tests.data import real_data
+from tests.data import ROOT, real_data
 
 KB = 1 << 10
 NEAR_NS = 3000  # a message is seen at its sender's tap a little after it began
@@ -264,3 +267,28 @@ def test_nothing_in_nothing_out_and_schemas_hold() -> None:
     ):  # fmt: skip
         assert frame.collect().schema == schema(table)
         assert frame.collect().is_empty()
+
+
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dashboards.cli", "analyze", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_command_takes_job_data_and_refuses_broken_ones(tmp_path: Path) -> None:
+    folder = real_data("captures/rdma_ib_tutorial/nccl")
+    captures = [str(path) for path in sorted(folder.glob("*.pcap"))]
+    logs = [f"--job={path}" for path in sorted(folder.glob("*.log"))]
+    done = run_command(*captures, *logs, "--json", f"--out={tmp_path / 'kept'}")
+    assert done.returncode == 0, done.stderr
+    (told,) = json.loads(done.stdout)["collectives"]
+    assert (told["communicator"], told["operations"], told["ranks"]) == ("0x1f82f8f6b7863cd3", 2, 3)
+    kept = pl.read_parquet(tmp_path / "kept" / "collectives.parquet")
+    assert kept["late_rank"].to_list()[-1] == 1
+    assert pl.read_parquet(tmp_path / "kept" / "carried.parquet")["src_rank"].min() == 0
+    broken = tmp_path / "dump.pkl"
+    broken.write_bytes(b"\x80\x04}.")
+    done = run_command(*captures, f"--job={broken}")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert str(broken) in done.stderr
