@@ -9,13 +9,17 @@ import io
 import os
 import signal
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
 OURS = "roce-fabric"
+COMMANDS = (
+    "analyze", "audit", "collect", "dashboard", "demo", "explain", "packets", "replay", "score",
+    "simulate", "topology", "warm",
+)  # fmt: skip
 INTERRUPTED = 130
 FAILED = 2
 
@@ -52,7 +56,8 @@ def main() -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Run one command line; the exit status. Failures become one line on standard error."""
     try:
-        status = _app()(args=arguments, prog_name="fabric", standalone_mode=False)
+        chosen = next((word for word in arguments if not word.startswith("-")), "")
+        status = _app(chosen)(args=arguments, prog_name="fabric", standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         _say("interrupted")
@@ -91,41 +96,24 @@ def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _app() -> typer.Typer:
-    """The commands, one readable line each."""
-    from dashboards.commands import (
-        analyze,
-        audit,
-        collect,
-        dashboard,
-        demo,
-        explain,
-        packets,
-        replay,
-        score,
-        simulate,
-        topology,
-        warm,
-    )
+def _app(chosen: str = "") -> typer.Typer:
+    """The command ``chosen``, where there is one of this name, else all of them.
 
+    Each is a function, or a group ``app``, in a module of its own name: what is not asked for is
+    not loaded.
+    """
     app = typer.Typer(
         add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
         rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]},
         help="Find the cause when a lossless RoCE fabric slows down.",
     )  # fmt: skip
     app.callback()(_top)
-    app.command()(analyze.analyze)
-    app.command()(audit.audit)
-    app.command()(collect.collect)
-    app.command()(dashboard.dashboard)
-    app.command()(demo.demo)
-    app.command()(explain.explain)
-    app.command()(packets.packets)
-    app.command()(replay.replay)
-    app.command()(score.score)
-    app.command()(simulate.simulate)
-    app.add_typer(topology.app, name="topology")
-    app.command()(warm.warm)
+    for name in (chosen,) if chosen in COMMANDS else COMMANDS:
+        module = import_module(f"dashboards.commands.{name}")
+        if group := getattr(module, "app", None):
+            app.add_typer(group, name=name)
+        else:
+            app.command()(getattr(module, name))
     return app
 
 

@@ -46,6 +46,12 @@ if "NUMBA_CACHE_DIR" not in os.environ:
 
 import numba  # noqa: E402  the cache folder must be known before
 
+# A symbol's name holds the types of all arguments. Numba writes a record as its number, but a named
+# tuple of records with every field of each: names of twelve thousand letters were nine tenths of
+# the compiled code.
+_named_tuples: Any = numba.types.NamedTuple
+_named_tuples.mangling_args = property(lambda self: (self.instance_class.__name__, (self._code,)))
+
 # Numba's published types leave out the options below that start with an underscore or "no_".
 _compile = cast("Callable[..., Any]", partial(numba.njit, nogil=True, error_model="numpy"))
 

@@ -417,7 +417,7 @@ def test_internal_errors_are_one_line(monkeypatch: pytest.MonkeyPatch, capsys) -
     def broken() -> None:
         raise KeyError("a\nb")
 
-    monkeypatch.setattr(cli, "_app", lambda: lambda **_: broken())
+    monkeypatch.setattr(cli, "_app", lambda _: lambda **_: broken())
     monkeypatch.delenv("FABRIC_DEBUG", raising=False)
     assert cli.run([]) == 2
     assert capsys.readouterr().err.count("\n") == 1
