@@ -157,7 +157,9 @@ def test_a_simulated_fabric(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     first = whole["findings"][0]
     root = json.loads((run / "label.json").read_text())["root"]["port"]
     assert (first["kind"], f"{first['device']}:{first['port']}") == ("pfc_ignored", root)
-    assert "11.0.8.1 (host8:1)" in html.read_text()
+    page = html.read_text()
+    assert "11.0.8.1 (host8:1)" in page
+    assert "PFC ignored" in page.split("<h2>Causes</h2>")[1].split("<h2>What was seen</h2>")[0]
     assert cli.run(command) == 1
     assert "(host10:1)" in capsys.readouterr().out
 

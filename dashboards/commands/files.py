@@ -17,7 +17,10 @@ def whole(path: Path) -> Iterator[Path]:
         raise IsADirectoryError(f"{path}: is a folder")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path.parent}: no such folder")
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:  # it names the temporary file, which is nothing to the user
+        raise OSError(f"{path}: {error.strerror}") from error
     os.close(handle)
     temporary = Path(name)
     try:

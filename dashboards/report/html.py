@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 
 from analyzers.tables import Tables
 from dashboards.report import hosts, plots, psn, words
-from dashboards.report.facts import Facts, Row, folded
+from dashboards.report.facts import DECIDED, Facts, Row, folded
 from dashboards.report.style import CSS
 from dashboards.report.svg import Figure, esc
 from fabric import __version__
 
 TABLE_ROWS = 200
+MOST = 5  # arguments of a cause
 
 
 def page(facts: Facts, tables: Tables) -> str:
@@ -29,7 +30,8 @@ def page(facts: Facts, tables: Tables) -> str:
     ]
     parts = [
         _header(facts),
-        _section("What was found", _findings(facts)),
+        _section("Causes", (_incident(row, facts) for row in facts.incidents)),
+        _section("What was seen", _findings(facts)),
         _section("Good to know", _notes(facts.notes, facts)),
         _section("Could not be decided, and why", _notes(facts.undecided, facts)),
         _section("Pictures", map(_figure, figures)),
@@ -74,6 +76,29 @@ def _header(facts: Facts) -> str:
 def _section(title: str, parts: Iterable[str]) -> str:
     body = "".join(parts)
     return f"<section><h2>{esc(title)}</h2>{body}</section>" if body else ""
+
+
+def _incident(row: Row, facts: Facts) -> str:
+    """A cause: where, why, who suffers, what now."""
+    decided = row["confidence"] >= DECIDED
+    grade = "critical" if decided else "info"
+    lines = [
+        ("where", ", ".join(row["roots"]) or "place unknown"),
+        ("when", words.span(row["start"], row["end"], facts.begin or row["start"])),
+        *(("why", text) for text in row["evidence"][:MOST]),
+        *(("missing", text) for text in row["missing"][:MOST]),
+        ("tree", "; ".join(row["tree"])),
+        ("from", ", ".join(row["contributors"])),
+        ("victims", ", ".join(row["victims"])),
+        ("sure", f"{row['confidence'] * 100:.0f} %, {row['tier']}"),
+        ("now", row["advice"]),
+    ]
+    said = [(name, words.named(text, facts.names)) for name, text in lines if text]
+    items = "".join(f"<dt>{name}</dt><dd>{esc(text)}</dd>" for name, text in said)
+    return (
+        f'<article class="{grade}"><h3><span>{"cause" if decided else "undecided"}</span> '
+        f"{esc(words.kind(row['cls']))}</h3><dl>{items}</dl></article>"
+    )
 
 
 def _finding(row: Row, facts: Facts) -> str:
