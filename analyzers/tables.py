@@ -27,6 +27,7 @@ class Tables:
     host_windows: pl.LazyFrame
     traffic: pl.LazyFrame
     cnps: pl.LazyFrame
+    rate_control: pl.LazyFrame
     events: pl.LazyFrame
     messages: pl.LazyFrame
     counters: pl.LazyFrame

@@ -396,6 +396,22 @@ CNPS = Table(
     ),
 )
 
+RATE_CONTROL = Table(
+    "RATE_CONTROL",
+    "what DCQCN must have made of a flow in a time bin, rebuilt from its CNPs",
+    (
+        FLOW,
+        C("start", "i64", "ns", "begin of the bin"),
+        C("width_ns", "i64", "ns", "width of the bin"),
+        C("profile", "str", "", "parameter set: the one named, or the one that fits best"),
+        C("rate_bps", "f64", "bit/s", "rate the sender was allowed, mean over the bin"),
+        C("alpha", "f64", "", "its estimate of congestion at the end of the bin"),
+        C("sent_bps", "f64", "bit/s", "what it sent"),
+        C("cnp", "i64", "packets", "CNPs it got in the bin"),
+        C("error", "f64", "share", "median of |rate - sent| / sent of the flow's marked bins"),
+    ),
+)
+
 EVENTS = Table(
     "EVENTS",
     "something that happened to a sequence, with its verdict and proof",
@@ -672,6 +688,6 @@ INCIDENTS = Table(
 
 TABLES: tuple[Table, ...] = (
     POINTS, LINKS, QOS, RANKS, PACKETS, PAUSE_FRAMES, PAUSES, PAUSE_WINDOWS, PAUSE_BREACHES, FLOWS,
-    FLOW_WINDOWS, HOST_WINDOWS, TRAFFIC, CNPS, EVENTS, MESSAGES, COUNTERS, RATES, QUALITY, COLLECTIVES,
-    CARRIED, STALLS, OPERATIONS, FINDINGS, INCIDENTS,
+    FLOW_WINDOWS, HOST_WINDOWS, TRAFFIC, CNPS, RATE_CONTROL, EVENTS, MESSAGES, COUNTERS, RATES,
+    QUALITY, COLLECTIVES, CARRIED, STALLS, OPERATIONS, FINDINGS, INCIDENTS,
 )  # fmt: skip
