@@ -30,7 +30,7 @@ PORTS = 4
 
 
 class Outcome(NamedTuple):
-    """Readings handed to the recorder, acknowledged, found, found more than once; kills by victim."""
+    """Readings written, acknowledged, found, found more than once; kills by victim; commits that were made."""
 
     sent: int
     acknowledged: int
@@ -38,6 +38,7 @@ class Outcome(NamedTuple):
     twice: int
     missing: int
     kills: Counter[str]
+    commits: int
     files: int
 
 
@@ -145,6 +146,7 @@ def _count(raw: Path, store: Path, promised: int, kills: Counter[str]) -> Outcom
         twice=segments.height - segments.unique().height,
         missing=len(set(range(promised)) - set(times)),
         kills=kills,
+        commits=tables.table("counters").version(),
         files=len(tables.table("counters").file_uris()),
     )
 
