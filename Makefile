@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SHELL := /bin/sh
 
-.PHONY: run test check bench fuzz accuracy install captures chaos clean
+.PHONY: run test check bench fuzz accuracy install captures chaos interop clean
 
 install: $(STAMP)
 
@@ -47,6 +47,13 @@ chaos: $(STAMP)
 	@$(BIN)/fabric warm
 	$(BIN)/python -m tests.chaos --kills $(KILLS)
 	FABRIC_KILLS=$(KILLS) $(BIN)/pytest -q -s -n0 --timeout 3600 tests/test_collector_killed.py
+
+# Others' gNMI, in Go: openconfig's fake target and command line client.
+GNMI := github.com/openconfig/gnmi
+GNMI_VERSION := v0.14.1
+interop: $(STAMP)
+	GOBIN=$(CURDIR)/.venv/go/bin go install $(GNMI)/cmd/gnmi_cli@$(GNMI_VERSION) $(GNMI)/testing/fake/gnmi/cmd/fake_server@$(GNMI_VERSION)
+	FABRIC_INTEROP_BIN=$(CURDIR)/.venv/go/bin $(BIN)/pytest -q -n0 tests/test_interop.py
 
 EVENTS ?= 1000000
 accuracy: $(STAMP)
