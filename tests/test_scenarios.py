@@ -122,7 +122,44 @@ def test_taps_hold_what_counters_count(tmp_path: Path) -> None:
         ),
         ({"fault": [{"kind": "pfc_storm", "place": "host0"}]}, "start_ns is missing"),
         ({"fault": [{"kind": "gremlin", "place": "host0", "start_us": 1}]}, "fault[0].kind"),
+        ({"fault": [{"kind": "pfc_storm", "place": "host9", "start_us": 1}]}, "fault[0].place"),
+        ({"fault": [{"kind": "lossy_link", "place": "leaf0", "start_us": 1}]}, "fault[0].place"),
+        (
+            {"fabric": {"kind": "clos2", "leaves": 1, "spines": 1}},
+            "fabric: hosts_per_leaf is missing",
+        ),
+        ({"fabric": {"kind": "clos2", "leafs": 1}}, "fabric.leafs: unknown"),
+        (
+            {"fabric": {"kind": "clos2", "leaves": 0, "spines": 1, "hosts_per_leaf": 1}},
+            "fabric.leaves: a whole number above 0",
+        ),
         ({"switching": {"bufer": 1}}, "switching.bufer"),
+        ({"traffic": {"mtuu": 1}}, "traffic.mtuu"),
+        ({"output": {"taps": ["leaf9:1"]}}, "output.taps"),
+        ({"output": {"silent": ["leaf9"]}}, "output.silent"),
+        ({"output": {"interval_us": 0}}, "output.interval_us"),
+        ({"duration_us": -5}, "duration_us"),
+        (
+            {"workload": [{"kind": "incast", "senders": ["host1"], "receiver": "host0"}]},
+            "size is missing",
+        ),
+        (
+            {
+                "workload": [
+                    {"kind": "incast", "senders": ["host1"], "receiver": "host9", "size": 9}
+                ]
+            },
+            "workload[0]: no host 'host9'",
+        ),
+        ({"workload": [{"kind": "flows", "paths": ["host0>x>host1"], "size": 9}]}, "no device 'x'"),
+        (
+            {"workload": [{"kind": "poisson", "hosts": "all", "load": "x", "until_us": 9}]},
+            "workload[0]: ",
+        ),
+        (
+            {"fault": [{"kind": "pfc_storm", "place": "host0", "start_us": 9, "end_us": 3}]},
+            "fault[0].end_us",
+        ),
         ({"extra": 1}, "extra"),
     ],
 )

@@ -47,7 +47,10 @@ def simulate(
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise FileExistsError(f"{out}: exists already; choose a new folder")
     plan = load(path, seed)
-    built = plan.build()
+    try:
+        built = plan.build()
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     partial = out.with_name(out.name + ".partial")
     try:
         with RunFolder(partial, plan, built) as folder, _bar(plan.duration_ns) as tick:

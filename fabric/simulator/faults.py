@@ -176,8 +176,6 @@ def changes(built: Built, faults: list[Fault]) -> list[Change]:
             raise ValueError(f"fault: no kind {fault.kind!r}; known: {', '.join(sorted(KINDS))}")
         what, apply = KINDS[fault.kind]
         at = _place(built, what, fault.place)
-        if 0 <= fault.end_ns <= fault.start_ns:
-            raise ValueError(f"fault {fault.kind} at {fault.place}: ends before it begins")
         undo: list[Undo] = []
 
         def begin(

@@ -66,6 +66,8 @@ class Plan:
 
     def host_port(self, place: str) -> Port:
         """A NIC port by name: ``host3`` (its first port) or ``host3:eth1``."""
+        if place.partition(":")[0] not in self.fabric.devices:
+            raise ValueError(f"no host {place!r} in the fabric")
         if ":" in place:
             return Port.parse(place)
         ports = self.fabric.ports(place)
@@ -124,6 +126,8 @@ class Plan:
         """Egress ports of the way through these devices; ValueError where two have no cable."""
         way = []
         for here, there in pairwise(devices):
+            if unknown := [name for name in (here, there) if name not in self.fabric.devices]:
+                raise ValueError(f"no device {unknown[0]!r} in the fabric")
             joined = self.fabric.ports_between(here, there)
             if not joined:
                 raise ValueError(f"no cable between {here} and {there}")

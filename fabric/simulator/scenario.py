@@ -1,15 +1,16 @@
 """A scenario file (TOML): fabric, switching, traffic, workloads, faults, outputs; reproducible by seed."""
 
+import inspect
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from fabric import builders
 from fabric.cables import Device, Link, Port
-from fabric.simulator.build import PROFILES, Built, Switching, build
+from fabric.simulator.build import PROFILES, Built, QueuePair, Switching, build
 from fabric.simulator.faults import KINDS, Fault
 from fabric.simulator.plan import Plan, cables_of
 from fabric.simulator.workloads import WORKLOADS
@@ -140,9 +141,13 @@ def parse(text: dict[str, Any], name: str, seed: int | None = None) -> Scenario:
     }
     spray = bool(traffic.pop("spray", False)) or bool(nics.get("adaptive"))
     polarised = bool(traffic.pop("polarised", False))
-    plan = Plan(fabric, seed, spray, polarised, _times(traffic))
+    qos = _times(traffic)
+    settable = [f.name for f in fields(QueuePair) if f.default is not MISSING and f.name != "read"]
+    if unknown := qos.keys() - set(settable):
+        raise ValueError(f"traffic.{min(unknown)}: unknown; known: {', '.join(settable)}")
+    plan = Plan(fabric, seed, spray, polarised, qos)
     causes = _workloads(plan, text.pop("workload", []))
-    faults = _faults(text.pop("fault", []))
+    faults = _faults(text.pop("fault", []), fabric)
     scenario = Scenario(
         name=str(text.pop("name", name)),
         seed=seed,
@@ -152,13 +157,28 @@ def parse(text: dict[str, Any], name: str, seed: int | None = None) -> Scenario:
         faults=faults,
         switching=switching,
         profile=profile,
-        output=Output(**_fields(Output, text.pop("output", {}), "output")),
+        output=_output(text.pop("output", {}), fabric),
         causes=causes,
         nics=nics,
     )
     if text:
         raise ValueError(f"{min(text)}: unknown key")
+    if scenario.duration_ns <= 0:
+        raise ValueError("duration_us: a time above 0 is expected")
     return scenario
+
+
+def _output(table: dict[str, Any], fabric: Fabric) -> Output:
+    output = Output(**_fields(Output, table, "output"))
+    if output.interval_ns <= 0:
+        raise ValueError("output.interval_us: a time above 0 is expected")
+    ports = {str(end) for link in fabric.links for end in (link.a, link.b)}
+    for key, names, known in (
+        ("taps", output.taps, ports), ("silent", output.silent, fabric.devices),
+    ):  # fmt: skip
+        if unknown := sorted(set(names) - set(known)):
+            raise ValueError(f"output.{key}: nothing is named {unknown[0]!r}")
+    return output
 
 
 def fabric_of(layout: dict[str, Any]) -> Fabric:
@@ -167,7 +187,7 @@ def fabric_of(layout: dict[str, Any]) -> Fabric:
     if kind != "cables":
         if kind not in BUILDERS:
             raise ValueError(f"fabric.kind: {kind!r} unknown; known: {', '.join(BUILDERS)}, cables")
-        return BUILDERS[kind](**layout)
+        return _built(kind, layout)
     speed, length = round(layout.get("gbps", 100) * 1e9), float(layout.get("length_m", 5.0))
     links, names = [], []
     for cable in _pop(layout, "cables", "fabric"):
@@ -180,6 +200,20 @@ def fabric_of(layout: dict[str, Any]) -> Fabric:
         names += [a.partition(":")[0], b.partition(":")[0]]
     roles = {name: "host" if name.startswith("host") else "leaf" for name in dict.fromkeys(names)}
     return Fabric([Device(name, role) for name, role in roles.items()], links)
+
+
+def _built(kind: str, layout: dict[str, Any]) -> Fabric:
+    """A fabric of a builder; what it lacks or does not know is a ValueError."""
+    known = inspect.signature(BUILDERS[kind]).parameters
+    if unknown := layout.keys() - known.keys():
+        raise ValueError(f"fabric.{min(unknown)}: unknown; {kind} knows {', '.join(known)}")
+    for name, parameter in known.items():
+        if name not in layout and parameter.default is parameter.empty:
+            raise ValueError(f"fabric: {name} is missing; {kind} needs it")
+        value = layout.get(name, 1)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"fabric.{name}: a whole number above 0 is expected, not {value!r}")
+    return BUILDERS[kind](**layout)
 
 
 def _workloads(plan: Plan, tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -200,7 +234,16 @@ def _workloads(plan: Plan, tables: list[dict[str, Any]]) -> list[dict[str, Any]]
         if kind in ("all_gather", "reduce_scatter"):
             table["steps_of"] = 1
         table.setdefault("tag", kind)
-        WORKLOADS[kind](plan, **table)
+        known = inspect.signature(WORKLOADS[kind]).parameters
+        for name, parameter in known.items():
+            if name not in ("plan", *table) and parameter.default is parameter.empty:
+                raise ValueError(f"{where}: {name} is missing; {kind} needs it")
+        if unknown := table.keys() - known.keys():
+            raise ValueError(f"{where}.{min(unknown)}: unknown; {kind} knows {', '.join(known)}")
+        try:
+            WORKLOADS[kind](plan, **table)
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise ValueError(f"{where}: {error}") from error
         if cause:
             causes.append(
                 {
@@ -216,20 +259,28 @@ def _workloads(plan: Plan, tables: list[dict[str, Any]]) -> list[dict[str, Any]]
     return causes
 
 
-def _faults(tables: list[dict[str, Any]]) -> list[Fault]:
+def _faults(tables: list[dict[str, Any]], fabric: Fabric) -> list[Fault]:
     faults = []
+    ports = {str(end) for link in fabric.links for end in (link.a, link.b)}
     for i, table in enumerate(tables):
         table = _times(dict(table))
         where = f"fault[{i}]"
         kind, place = _pop(table, "kind", where), _pop(table, "place", where)
         if kind not in KINDS:
             raise ValueError(f"{where}.kind: {kind!r} unknown; known: {', '.join(sorted(KINDS))}")
+        if KINDS[kind][0] == "port" and place not in ports:
+            raise ValueError(f"{where}.place: no cabled port {place!r}; {kind} needs one")
+        if place.partition(":")[0] not in fabric.devices:
+            raise ValueError(f"{where}.place: no device {place!r}")
+        begin, end = int(_pop(table, "start_ns", where)), int(table.pop("end_ns", -1))
+        if 0 <= end <= begin:
+            raise ValueError(f"{where}.end_us: the fault ends before it begins")
         faults.append(
             Fault(
                 kind,
                 place,
-                int(_pop(table, "start_ns", where)),
-                int(table.pop("end_ns", -1)),
+                begin,
+                end,
                 float(table.pop("value", 1.0)),
                 str(table.pop("cls", "")),
                 tuple(table.pop("roots", ())),
