@@ -100,6 +100,11 @@ class Memory:
                         self._kept.popitem(last=False)
         return value
 
+    def forget(self, key: Hashable) -> None:
+        """Let it be computed anew."""
+        with self._lock:
+            self._kept.pop(key, None)
+
 
 class Source:
     """The questions of the pages."""
@@ -252,9 +257,11 @@ class Source:
     def interval_ns(self) -> int:
         """The usual time between two readings of a device; 0 unknown."""
         if isinstance(self.reader, Growing):
-            found: int = self._settled.get(0, ("interval", self.known()[1] > 0), self._interval)
+            found = int(self._settled.get(0, "interval", self._interval))
+            if not found:  # too few readings yet
+                self._settled.forget("interval")
         else:
-            found = self._ask("interval", self._interval)
+            found = int(self._ask("interval", self._interval))
         return found
 
     def _interval(self) -> int:

@@ -4,14 +4,17 @@ The host check stops a foreign page from reaching a loopback server under a name
 rebinding); the origin check stops it from making the browser's stored password act for it.
 """
 
+import logging
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
+from dash.exceptions import DashException
 from flask import Flask, Response, g, request
 
 from dashboards.serving.auth import Gate
 
+LOG = logging.getLogger("fabric.dashboard")
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 ASSETS: Final = ("/_dash-component-suites/", "/assets/")
@@ -52,6 +55,12 @@ def guard(server: Flask, gate: Gate, hosts: Iterable[str], scripts: Iterable[str
             answer.headers["Cache-Control"] = "no-store"
         return answer
 
+    def refuse(error: DashException) -> Response:
+        """A request for a callback or a file that does not exist is not our failure."""
+        LOG.info("refused: %s", " ".join(str(error).split())[:200])
+        return Response("no such thing here\n", 404, mimetype="text/plain")
+
+    server.register_error_handler(DashException, refuse)
     # Before anything that Dash has put there: nobody gets past the gate by a route we did not see.
     server.before_request_funcs.setdefault(None, []).insert(0, check)
     server.after_request(stamp)
