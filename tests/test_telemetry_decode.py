@@ -15,6 +15,7 @@ from analyzers.telemetry.decode import Decoded, Decoder
 from analyzers.telemetry.dictionary import Dictionary, builtin, load
 from analyzers.telemetry.timelines import timelines
 from collectors import messages as gnmi
+from collectors.batches import compose
 from collectors.messages import Encoding
 from collectors.recorder import Recorder
 from collectors.records import Method
@@ -402,3 +403,23 @@ def test_a_dictionary_of_ones_own(tmp_path: Path) -> None:
     assert found.counters.select("port", "counter", "value").rows() == [("d", "rx_bytes", 2048)]
     assert isinstance(load(), Dictionary)
     assert load() is builtin()
+
+
+def test_a_batch_of_an_agent_that_came_again_is_counted_once() -> None:
+    tables = {"COUNTERS/Ports": {"Ethernet0": {"SAI_PORT_STAT_IF_IN_OCTETS": "5"}}}
+    made = [
+        compose("leaf3-ab12", n, Method.SONIC, NOW + n, {"device": "leaf3", "tables": tables})
+        for n in (1, 2)
+    ]
+    sent = [(made[0], 0), (made[1], 1), (made[0], 2), (made[1], 3)]  # an acknowledgement was lost
+    batch = batch_of([("10.0.0.3", Method.SONIC, b.payload, b.ts, NOW + s) for b, s in sent])
+    decoder = Decoder()
+    for _ in range(2):  # the same records decoded again are no repetition
+        found = decoder.decode(batch)
+        assert found.counters.select("device", "ts", "value").rows() == [
+            ("leaf3", NOW + 1, 5),
+            ("leaf3", NOW + 2, 5),
+        ]
+        assert found.quality["kind"].to_list() == ["repeated", "repeated"]
+        assert found.faults == {}
+    assert decoder.known.unknown().height == 0

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from analyzers.telemetry.readings import HEAD_BYTES
 from analyzers.telemetry.rows import SLACK
 from collectors.records import Method
 from collectors.segments import HEAD, Damage, read_segment
@@ -27,6 +28,11 @@ class Batch(NamedTuple):
         """The bytes of a record's payload."""
         at, size = int(self.offsets[record]), int(self.sizes[record])
         return self.buffer[at : at + size].tobytes()
+
+    def head(self, record: int) -> bytes:
+        """The first bytes of a record's payload."""
+        at = int(self.offsets[record])
+        return self.buffer[at : at + min(int(self.sizes[record]), HEAD_BYTES)].tobytes()
 
 
 class Segment(NamedTuple):

@@ -22,19 +22,23 @@ from analyzers.telemetry.dictionary import IGNORED, Dictionary, builtin, plain
 from analyzers.telemetry.flatten import Leaf, Scalar, join, json_leaves, leaflist
 from analyzers.telemetry.intern import number_of
 from analyzers.telemetry.known import IS_IGNORED, IS_KNOWN, IS_SLOW, IS_UNKNOWN, NEW, Known
-from analyzers.telemetry.places import Place, Places, words
+from analyzers.telemetry.places import Place, Places, place_text, words
 from analyzers.telemetry.readings import named_device
 from analyzers.telemetry.responses import decode_records, shortage
 from analyzers.telemetry.rows import Count, EntryKind, Form, RecordFault, make_names, make_rows
 from analyzers.telemetry.rows import ValueKind as Kind
+from analyzers.telemetry.scalars import scalar_of, told
 from analyzers.telemetry.values import canonical, writable
-from collectors.messages import Elem, path_text
+from collectors.batches import NUMBERED
+from collectors.messages import Elem
 from collectors.records import Method
 from fabric.schema import COUNTERS, QUALITY
 
 ROWS = 1 << 17  # value rows at a time: their columns stay in the cache
 ENTRIES, BLOB = 1 << 12, 1 << 19
 MAX_ENTRIES = 1 << 24
+MAX_BATCHES = 100_000  # of agents, remembered: what comes again comes soon
+NUMBERED_METHODS = (Method.SONIC, Method.RDMA, Method.NOTE)
 
 
 class Decoded(NamedTuple):
@@ -72,6 +76,7 @@ class Decoder:
         self._peers: dict[str, int] = {}
         self._places = Places(self.device)
         self.known = Known(self.dictionary)
+        self._batches: dict[tuple[bytes, int], int] = {}  # of agents, and when they were seen
         self._faults: Counter[str] = Counter()
         self._quality: list[tuple[Any, ...]] = []
 
@@ -84,8 +89,9 @@ class Decoder:
         self._faults, self._quality = Counter(), []
         synced = int(self._names.counts[Count.SYNCS])
         compiled = np.isin(batch.methods, [int(m) for m in COMPILED])
-        found = list(self._compiled(batch, np.flatnonzero(compiled)))
-        found += self._others(batch, np.flatnonzero(~compiled))
+        new = self._once(batch)
+        found = list(self._compiled(batch, np.flatnonzero(compiled & new)))
+        found += self._others(batch, np.flatnonzero(~compiled & new))
         counters = self._frame(batch, found)
         quality = pl.DataFrame(self._quality, schema=schema(QUALITY), orient="row")
         return Decoded(
@@ -95,6 +101,24 @@ class Decoder:
             self._faults,
             int(self._names.counts[Count.SYNCS]) - synced,
         )
+
+    def _once(self, batch: Batch) -> NDArray[np.bool_]:
+        """Which records are no batch of an agent that came before: its acknowledgement was lost."""
+        new = np.ones(len(batch.offsets), np.bool_)
+        numbered = np.isin(batch.methods, [int(m) for m in NUMBERED_METHODS])
+        for record in np.flatnonzero(numbered).tolist():
+            found = NUMBERED.match(batch.head(record))
+            if not found:
+                continue
+            # The same record decoded again was seen at the same time, and is no repetition.
+            seen = int(batch.seen[record])
+            if self._batches.setdefault((found[1], int(found[2])), seen) != seen:
+                new[record] = False
+                text = f"batch {int(found[2])} of an agent came again"
+                self._say(batch, record, self.device(batch.peers[record]), "repeated", 1, text)
+        while len(self._batches) > MAX_BATCHES:
+            del self._batches[next(iter(self._batches))]
+        return new
 
     def _frame(self, batch: Batch, found: list[_Found]) -> pl.DataFrame:
         if not found:
@@ -158,7 +182,7 @@ class Decoder:
     def _parent(self, batch: Batch, record: int) -> int:
         peer = batch.peers[record]
         if batch.methods[record] == Method.SONIC:
-            peer = named_device(batch.payload(record)[:300]) or peer
+            peer = named_device(batch.head(record)) or peer
         if peer not in self._peers:
             while (
                 number := number_of(
@@ -400,31 +424,3 @@ class Decoder:
             return []
         series, where, ts, values = (np.array(c, np.int64) for c in zip(*found, strict=True))
         return [_Found(series.astype(np.int32), where.astype(np.int32), ts, values)]
-
-
-def told(ts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which time stamps can be one: behind 1970 and before 2116, so that differences fit."""
-    return (ts > 0) & (ts < 1 << 62)
-
-
-def scalar_of(kind: Kind, value: int, size: int, buffer: NDArray[np.uint8]) -> Scalar:
-    """The value of a row that holds a scalar."""
-    if kind == Kind.UNSIGNED:
-        return value & (1 << 64) - 1
-    if kind == Kind.FLOAT:
-        return float(np.uint32(value).view(np.float32))
-    if kind == Kind.DOUBLE:
-        return float(np.int64(value).view(np.float64))
-    if kind == Kind.DECIMAL:
-        return value if size == 0 else value / 10.0 ** min(size, 400)
-    if kind in (Kind.TEXT, Kind.BYTES, Kind.JSON, Kind.LEAFLIST, Kind.BAD_JSON):
-        raw = buffer[value : value + size].tobytes()
-        return raw if kind == Kind.BYTES else raw.decode(errors="replace")
-    return value
-
-
-def place_text(place: Place) -> str:
-    """A path for people, with its target where that is a database."""
-    head = f"{place.database}:" if place.database else ""
-    names: list[Elem] = [(name, {}) for name in place.names]
-    return head + path_text([*place.elems, *names])

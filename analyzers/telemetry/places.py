@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from analyzers.telemetry.intern import entry_of
 from analyzers.telemetry.rows import EntryKind, Names
 from collectors import messages as gnmi
-from collectors.messages import Elem
+from collectors.messages import Elem, path_text
 
 # Targets of sonic-gnmi that are databases, not names of devices (sonic_data_client/)
 DATABASES: Final = frozenset(
@@ -99,7 +99,9 @@ def words(place: Place) -> list[Elem]:
     """The elements by which dictionaries know a place."""
     if place.snapshot:
         # {"tables": {TABLE: {KEY: {FIELD: ..}}}}, the table's name a path of its own
-        _, table, *rest = place.names if len(place.names) > 1 else ("", "", "")
+        if len(place.names) < 2 or place.names[0] != "tables":
+            return [(name, {}) for name in ("snapshot", *place.names)]
+        _, table, *rest = place.names
         return [(name, {}) for name in (*table.split("/"), *_periodic(rest)) if name]
     if place.database:
         return sonic_words(place.database, [name for name, _ in place.elems], place.names)
@@ -138,3 +140,10 @@ def _periodic(names: Sequence[str]) -> list[str]:
 def _bare(name: str) -> str:
     """A name without its module."""
     return name.rpartition(":")[2] if ":" in name else name
+
+
+def place_text(place: Place) -> str:
+    """A path for people, with its target where that is a database."""
+    head = f"{place.database}:" if place.database else ""
+    names: list[Elem] = [(name, {}) for name in place.names]
+    return head + path_text([*place.elems, *names])

@@ -30,12 +30,13 @@ class VendorReading(NamedTuple):
 
 
 Reader = Callable[[bytes, Dictionary], Iterable[VendorReading]]
-_DEVICE = re.compile(rb'\{\s*"device"\s*:\s*("(?:[^"\\]|\\.)*")')
+HEAD_BYTES: Final = 400  # of a snapshot, in which its device stands
+_DEVICE = re.compile(rb'(?<!\\)"device"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 def named_device(head: bytes) -> str:
-    """The device a snapshot names at its start; empty where it names none."""
-    found = _DEVICE.match(head)
+    """The device a snapshot names near its start; empty where it names none."""
+    found = _DEVICE.search(head)
     try:
         return str(json.loads(found[1])) if found else ""
     except ValueError:
