@@ -102,7 +102,7 @@ class Link:
                 reason = said(error)
             except RefusedError as error:
                 state, reason = "refused", str(error)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, grpc.aio.BaseError, asyncio.InvalidStateError) as error:
                 reason = str(error) or type(error).__name__
             pause_s = self.pauses.next_s(time.monotonic() - began)
             self.health.turn(state, reason)
