@@ -6,10 +6,12 @@ is evidence.
 """
 
 import ctypes
+import errno
 import mmap
 import select
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -81,13 +83,19 @@ class Ring:
         self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)
 
     def read(self, timeout_s: float) -> Iterator[list[Seen]]:
-        """Frames of each block that is full or old enough; ends when there is none for a while."""
+        """Frames of each block that is full or old enough; ends when there is none for a while.
+
+        OSError when the interface is gone; one that is only down is waited for.
+        """
         while True:
             at = self._block * BLOCK_BYTES
             status, count, first = struct.unpack_from("=III", self._map, at + 8)
             if not status & USER:
-                if not self._poll.poll(timeout_s * 1000):
+                woken = self._poll.poll(timeout_s * 1000)
+                if not woken:
                     return
+                if woken[0][1] & select.POLLERR:
+                    self._down(timeout_s)
                 status, count, first = struct.unpack_from("=III", self._map, at + 8)
                 if not status & USER:
                     return
@@ -97,6 +105,15 @@ class Ring:
             )  # before the yield: the reader may stop there
             self._block = (self._block + 1) % self._blocks
             yield frames
+
+    def _down(self, timeout_s: float) -> None:
+        """Take the error off the socket, which would wake us for ever, and wait in its place."""
+        self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        try:
+            socket.if_nametoindex(self.interface)
+        except OSError as error:
+            raise OSError(errno.ENODEV, "the interface is gone", self.interface) from error
+        time.sleep(timeout_s)
 
     def _frames(self, at: int, count: int) -> Iterator[Seen]:
         data = self._map

@@ -300,3 +300,31 @@ def test_a_filter_of_the_users() -> None:
     assert len(compiled("udp port 4791")) % 8 == 0
     with pytest.raises(ValueError, match="filter 'x y'"):
         compiled("x y")
+
+
+def test_an_interface_that_is_down_is_waited_for_and_one_that_is_gone_ends_it(
+    pair: tuple[str, str],
+) -> None:
+    ip, ring = tool("ip"), Ring(pair[0], roce_filter())
+    try:
+        subprocess.run([ip, "link", "set", pair[0], "down"], check=True)
+        soon(lambda: list(ring.read(0.05)) == [] and ring._poll.poll(0) == [])  # nothing wakes it
+        subprocess.run([ip, "link", "set", pair[0], "up"], check=True)
+        found: list[Any] = []
+
+        def some() -> bool:
+            send(pair[1], [roce()])
+            found.extend(ring.read(0.05))
+            return bool(found)
+
+        soon(some)
+        subprocess.run([ip, "link", "del", pair[0]], check=True)
+
+        def look() -> None:
+            for _ in range(100):
+                list(ring.read(0.05))
+
+        with pytest.raises(OSError, match="the interface is gone"):
+            look()
+    finally:
+        ring.close()
