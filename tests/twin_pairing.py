@@ -15,6 +15,7 @@ def pair(flows: Iterable[FlowState], back: FlowState, psn: int) -> None:
         if flow is not back and flow.key[:2] == (dst, src) and flow.nxt is not None
         and flow.service in (RC, XRC) and flow.peer is None
     ]  # fmt: skip
+    back.left = []
     if len(candidates) > 1024:
         return
     for flow in candidates:
@@ -24,6 +25,7 @@ def pair(flows: Iterable[FlowState], back: FlowState, psn: int) -> None:
         back.hits.clear()
         back.struck.clear()
         return
+    back.left = left
     chosen = _choose(left, back)
     if chosen is not None:
         chosen.peer, back.peer = back, chosen

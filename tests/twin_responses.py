@@ -27,6 +27,11 @@ def response(tap: Tap, carrier: FlowState, packet: Packet, frame: int) -> None:
     flow = carrier.peer
     if flow is None and (packet.opcode & 31, packet.syndrome) == (Operation.ACKNOWLEDGE, LACKS):
         carrier.unjudged = True
+        for candidate in carrier.left:
+            a = candidate.unwrap(packet.psn)
+            for gap in candidate.gaps:
+                if gap.lo <= a < gap.hi:
+                    gap.asked = gap.doubted = True
     if flow is None or flow.nxt is None:
         return
     a, ts, operation = flow.unwrap(packet.psn), packet.ts, packet.opcode & 31
@@ -55,7 +60,7 @@ def _doubt(flow: FlowState, carrier: FlowState) -> None:
     if carrier.unjudged and flow.nxt is not None:
         flow.doubt = flow.nxt
         for gap in flow.gaps:
-            gap.asked = True
+            gap.asked = gap.doubted = True
     carrier.unjudged = False
 
 

@@ -116,7 +116,9 @@ def _timeout(flow: FlowState, sight: Sight, silence: int) -> Recovery:
     rec.asked = flow.asked >= u
     rec.before = flow.run
     skipped = flow.run is not None and inside(flow.run.skipped, u) is not None
-    if (gap is not None and not gap.acked) or skipped:
+    if gap is not None and not gap.acked and gap.doubted:
+        rec.decided = ("undetermined", "")
+    elif (gap is not None and not gap.acked) or skipped:
         rec.decided = ("tail_loss", "upstream")
     elif u < flow.una:
         rec.decided = ("ack_lost", "sender")

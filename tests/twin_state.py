@@ -54,13 +54,14 @@ class Gap:
 
     def __init__(self, lo: int, hi: int, ts: int, frame: int) -> None:
         self.lo, self.hi, self.ts, self.frame = lo, hi, ts, frame
-        self.asked = self.filled = self.acked = False
+        self.asked = self.filled = self.acked = self.doubted = False
         self.acked_ts = self.acked_frame = 0
 
     def part(self, lo: int, hi: int) -> "Gap":
         """The same gap, narrower."""
         gap = Gap(lo, hi, self.ts, self.frame)
         gap.asked, gap.filled, gap.acked = self.asked, self.filled, self.acked
+        gap.doubted = self.doubted
         gap.acked_ts, gap.acked_frame = self.acked_ts, self.acked_frame
         return gap
 
@@ -205,6 +206,7 @@ class FlowState:
         self.unjudged = False  # it carried a sequence-error NAK while it had no peer
         self.hits: dict[int, int] = {}  # pairing: candidate -> consistent responses
         self.struck: set[int] = set()
+        self.left: list[FlowState] = []  # candidates that the last response left
         self.provisional: Read | None = None
         self.timed: dict[int, int] = {}
         self._forget()

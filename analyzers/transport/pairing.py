@@ -13,6 +13,7 @@ from analyzers.transport.psn import SMALLEST_PMTU, span_of, unwrap
 from analyzers.transport.recovery import SLOW_UNJUDGED
 from analyzers.transport.sequence_state import (
     CANDIDATES,
+    DOUBTED,
     TOO_MANY_LIVES,
     Control,
     Flow,
@@ -265,7 +266,21 @@ def doubt(state: Sequences, slot: int, carrier: int) -> None:
     if state.seq[slot].asked:
         o.doubt = state.seq[slot].nxt
         for k in range(o.gap_count):
-            state.ranges[slot].gaps[k].told = 1
+            state.ranges[slot].gaps[k].told = DOUBTED
+
+
+@helper
+def doubt_candidates(state: Sequences, carrier: int, psn: int) -> None:
+    """A NAK asks for ``psn`` of one of the candidates: a gap of theirs that holds it is in doubt."""
+    link = state.links[carrier]
+    for n in range(link.candidate_count):
+        c = state.links[carrier].candidates[n]
+        if state.links[c.slot].listed and state.seq[c.slot].serial == c.serial:
+            a = unwrap(psn, state.seq[c.slot].nxt)
+            for k in range(state.open[c.slot].gap_count):
+                g = state.ranges[c.slot].gaps[k]
+                if g.lo <= a < g.hi:
+                    g.told = DOUBTED
 
 
 @inline

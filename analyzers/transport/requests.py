@@ -63,6 +63,7 @@ from analyzers.transport.recovery import (
     skip,
 )
 from analyzers.transport.sequence_state import (
+    DOUBTED,
     LATE_ORIGINALS,
     RECENT_PACKETS,
     SKIPPED_RANGES,
@@ -513,12 +514,14 @@ def begin_timeout(f: Flow, p: Request, u: int, n: int, silence: int) -> int:
     for m in range(o.skip_count):
         f.ranges.before[m] = f.ranges.skips[m]
     in_gap = k >= 0 and not f.ranges.gaps[k].acked
-    if in_gap:
-        f.ranges.gaps[k].told = 1
-    if in_gap or skipped:
+    if in_gap and f.ranges.gaps[k].told == DOUBTED:
+        r.decided = 1  # undetermined: a NAK may have been on its way
+    elif in_gap or skipped:
         r.verdict, r.place, r.decided = TAIL_LOSS, UPSTREAM, 1
     elif u < s.una:
         r.verdict, r.place, r.decided = ACK_LOST, SENDER, 1
+    if in_gap:
+        f.ranges.gaps[k].told = 1
     begin_run(f, u, u + n, p.t, p.frame)
     filled = fill(f, p, u, n, k)
     serve(f, u, n, p.t, p.frame, filled)

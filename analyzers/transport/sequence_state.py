@@ -33,6 +33,7 @@ REMEMBERED_READS = 16
 TIMED_REQUESTS = 16  # a power of two
 LATE_ORIGINALS = 8
 TOO_MANY_LIVES = 4096
+DOUBTED = 2  # a gap that a NAK asked for before it was known whose NAK it was
 CONTROLS = 8
 CANDIDATES = 16  # flows that may still be the other direction
 EVENT_ROWS = 8192
@@ -163,7 +164,7 @@ GAP = np.dtype(
         ("acked_ts", np.int64),  # last acknowledgement of it
         ("acked_frame", np.int64),  # the first one
         ("acked", np.int64),
-        ("told", np.int64),  # 1: another event speaks of it, it leaves silently
+        ("told", np.int64),  # 1: another event speaks of it, it leaves silently; or DOUBTED
     ],
     align=True,
 )

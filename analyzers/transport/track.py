@@ -20,7 +20,16 @@ from numpy.typing import NDArray
 from analyzers.capture.batch import Batch
 from analyzers.transport.gaps import EVENTS
 from analyzers.transport.marks import Mark
-from analyzers.transport.pairing import doubt, enlist, find_peer, flow_of, meet, part, settle_last
+from analyzers.transport.pairing import (
+    doubt,
+    doubt_candidates,
+    enlist,
+    find_peer,
+    flow_of,
+    meet,
+    part,
+    settle_last,
+)
 from analyzers.transport.prefetch import AHEAD, prefetch
 from analyzers.transport.psn import unwrap
 from analyzers.transport.reads import close_response_gaps
@@ -149,6 +158,7 @@ def _judge_response(
             doubt(state, slot, f)
         elif operation == ACKNOWLEDGE and detail - 1 == SEQUENCE_ERROR:
             s.unjudged = 1
+            doubt_candidates(state, slot, p.psn)
     if f >= 0:
         answer = Response(p.t, p.frame, p.psn, operation, detail - 1, p.payload)
         asked = flow_of(state, f)
