@@ -17,14 +17,16 @@ import polars as pl
 
 from analyzers.frames import empty, schema
 from analyzers.state import State
-from analyzers.store import Store
+from analyzers.store import TABLES, Store
 from analyzers.telemetry.batch import Segment, read_batch
 from analyzers.telemetry.decode import Decoded, Decoder
 from collectors.recorder import adopt
 from collectors.segments import SegmentName, parse_name, segments
-from fabric.schema import COUNTERS, QUALITY
+from fabric.schema import QUALITY
 
 Key = tuple[str, int]  # recorder and segment
+# Tables of what is decoded; the last is what counts as committed, so it comes last.
+DECODED: Final = ("quality", "logs", "counters")
 ROWS: Final = 2_000_000  # of a commit; more waits for the next
 COMMIT_FILES: Final = 200
 UNKNOWN_S: Final = 30.0  # between two notes of unknown paths
@@ -35,8 +37,7 @@ class _Held:
     """What was decoded of a segment that is not committed yet."""
 
     offset: int = 0
-    counters: list[pl.DataFrame] = field(default_factory=list)
-    quality: list[pl.DataFrame] = field(default_factory=list)
+    parts: dict[str, list[pl.DataFrame]] = field(default_factory=lambda: {n: [] for n in DECODED})
     rows: int = 0
     done: bool = False
 
@@ -134,7 +135,7 @@ class Committer:
         except FileNotFoundError:
             return  # closed meanwhile: the next step finds it under its new name
         except ValueError as error:
-            held.quality.append(_note(key, "damage", 0, str(error)))
+            held.parts["quality"].append(_note(key, "damage", 0, str(error)))
             held.done = closed
             progress.unreadable.append(str(error))
             return
@@ -145,13 +146,13 @@ class Committer:
     def _decode(self, held: _Held, key: Key, segment: Segment, progress: Progress) -> None:
         for damage in segment.damage:
             progress.unreadable.append(str(damage))
-            held.quality.append(_note(key, "damage", damage.length, str(damage)))
+            held.parts["quality"].append(_note(key, "damage", damage.length, str(damage)))
         if not segment.batch.peers:
             return
         decoded = self.decoder.decode(segment.batch)
         self.on_rows(decoded)
-        held.counters.append(decoded.counters)
-        held.quality.append(decoded.quality)
+        for name in DECODED:
+            held.parts[name].append(getattr(decoded, name))
         held.rows += decoded.counters.height
         progress.records += decoded.records
         progress.rows += decoded.counters.height
@@ -181,16 +182,19 @@ class Committer:
 
     def _put(self, keys: Sequence[Key]) -> None:
         commits = {recorder: number for recorder, number in sorted(keys)}  # noqa: C416  the last wins
-        quality = _gather(keys, {k: self._held[k].quality for k in keys}, "quality")
-        counters = _gather(keys, {k: self._held[k].counters for k in keys}, "counters")
-        put(self.store, "quality", quality, commits)
+        for name in DECODED[:-1]:
+            self._put_table(name, keys, commits)
         series = pl.concat(self._series)
         if series.height:
             recorder, number = keys[-1]
             told = series.with_columns(recorder=pl.lit(recorder), segment=pl.lit(number, pl.Int64))
             put(self.store, "series", told, {recorder: number})
         self._series = [series.clear()]
-        put(self.store, "counters", counters, commits)
+        self._put_table(DECODED[-1], keys, commits)
+
+    def _put_table(self, name: str, keys: Sequence[Key], commits: Mapping[str, int]) -> None:
+        frame = _gather(keys, {key: self._held[key].parts[name] for key in keys}, name)
+        put(self.store, name, frame, commits)
 
 
 def put(store: Store, name: str, frame: pl.DataFrame, commits: Mapping[str, int]) -> int:
@@ -227,9 +231,9 @@ def redecode(
         if (wanted and not wanted(*key)) or name.number > store.last(name.recorder):
             continue
         decoded = decoder.decode(read_batch(path).batch)
-        for table, frame in (("counters", decoded.counters), ("quality", decoded.quality)):
+        for table in DECODED:
             if name.number <= store.last(name.recorder, table):
-                rows = _gather([key], {key: [frame]}, table)
+                rows = _gather([key], {key: [getattr(decoded, table)]}, table)
                 store.replace(table, rows, name.recorder, (name.number, name.number))
         count += 1
     series = decoder.known.new_series()
@@ -265,7 +269,7 @@ def forget(store: Store, folder: Path, *, age_s: float = 0, limit_bytes: int = 0
         old = age_s and now - status.st_mtime > age_s
         if first_of or not (old or (limit_bytes and total > limit_bytes)):
             continue
-        if name.number <= min(store.last(name.recorder, t) for t in ("counters", "quality")):
+        if name.number <= min(store.last(name.recorder, t) for t in DECODED):
             path.unlink()
             gone.append(path)
     return gone
@@ -274,7 +278,7 @@ def forget(store: Store, folder: Path, *, age_s: float = 0, limit_bytes: int = 0
 def _gather(
     keys: Sequence[Key], parts: Mapping[Key, list[pl.DataFrame]], name: str
 ) -> pl.DataFrame:
-    blank = empty({"counters": COUNTERS, "quality": QUALITY}[name]).with_columns(
+    blank = empty(TABLES[name]).with_columns(
         recorder=pl.lit("", pl.String), segment=pl.lit(0, pl.Int64)
     )
     marked = [

@@ -1,6 +1,6 @@
 """The store: Delta Lake tables of what was decoded, in a folder or an object store.
 
-``counters`` holds COUNTERS, ``quality`` QUALITY and ``series`` SERIES, each with four more columns:
+``counters`` holds COUNTERS, and so ``quality``, ``logs`` and ``series``, each with four more columns:
 ``day`` (UTC, by which the table is partitioned), ``recorder`` and ``segment`` (where a row was
 recorded), ``batch`` (the commit that brought it: what compaction works by).
 
@@ -45,10 +45,16 @@ from fabric import schema
 
 DAY: Final = "day"
 PLACED: Final = {"recorder": pl.String(), "segment": pl.Int64(), "batch": pl.Int64()}
-TABLES: Final = {"counters": schema.COUNTERS, "quality": schema.QUALITY, "series": schema.SERIES}
+TABLES: Final = {
+    "counters": schema.COUNTERS,
+    "quality": schema.QUALITY,
+    "logs": schema.LOGS,
+    "series": schema.SERIES,
+}
 ORDER: Final = {
     "counters": ("device", "port", "object", "index", "counter", "ts"),
     "quality": ("device", "kind", "ts"),
+    "logs": ("device", "source", "ts"),
     "series": ("device", "port", "object", "index", "counter"),
 }
 DELTA_TYPES: Final[dict[Any, str]] = {pl.Int64: "long", pl.Int32: "integer", pl.String: "string"}

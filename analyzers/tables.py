@@ -33,6 +33,7 @@ class Tables:
     counters: pl.LazyFrame
     rates: pl.LazyFrame
     quality: pl.LazyFrame
+    logs: pl.LazyFrame
     collectives: pl.LazyFrame
     carried: pl.LazyFrame
     stalls: pl.LazyFrame

@@ -515,6 +515,20 @@ QUALITY = Table(
     ),
 )
 
+LOGS = Table(
+    "LOGS",
+    "what a device, a host or a collector said happened: a log line, a drop reason, a change",
+    (
+        C("ts", "i64", "ns", "when, by the clock of who says it"),
+        C("seen", "i64", "ns", "when, by ours"),
+        C("device", "str", "", "device it is about"),
+        C("port", "str", "", "port it is about; empty where it is about more"),
+        C("source", "str", "", "syslog, events, drops, config, collector..."),
+        C("kind", "str", "", "one word for it; empty unknown"),
+        C("text", "str", "", "one line"),
+    ),
+)
+
 SERIES = Table(
     "SERIES",
     "where a counter of COUNTERS comes from",
@@ -689,5 +703,5 @@ INCIDENTS = Table(
 TABLES: tuple[Table, ...] = (
     POINTS, LINKS, QOS, RANKS, PACKETS, PAUSE_FRAMES, PAUSES, PAUSE_WINDOWS, PAUSE_BREACHES, FLOWS,
     FLOW_WINDOWS, HOST_WINDOWS, TRAFFIC, CNPS, RATE_CONTROL, EVENTS, MESSAGES, COUNTERS, RATES,
-    QUALITY, COLLECTIVES, CARRIED, STALLS, OPERATIONS, FINDINGS, INCIDENTS,
+    QUALITY, LOGS, COLLECTIVES, CARRIED, STALLS, OPERATIONS, FINDINGS, INCIDENTS,
 )  # fmt: skip

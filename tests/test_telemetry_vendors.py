@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from analyzers.frames import schema
 from analyzers.telemetry.batch import batch_of
 from analyzers.telemetry.decode import Decoded, Decoder
 from analyzers.telemetry.gnmic import source_name
 from collectors.records import Method
 from collectors.vendors import H3C, Cisco, Huawei, Otlp
+from fabric.schema import LOGS
 
 NOW = 1_750_000_000_000_000_000
 MS = NOW // 1_000_000
@@ -256,6 +258,8 @@ def examples() -> dict[Method, list[bytes]]:
         Method.H3C_V3: [b'{"sensor_path": "a:b/c"}'],
         Method.OTLP: [otlp(("m", {"interface": "x"}, {"as_int": 1}))],
         Method.RDMA: [b'{"device": "h", "nics": [{"driver": "mlx5_core", "netdev": "e", "ethtool": {"a": 1}}]}'],
+        Method.NOTE: [b'{"kind": "stale", "text": "x", "count": 2, "device": "d"}'],
+        Method.EVENTS: [b'[{"ts": 1, "device": "d", "kind": "k"}]'],
         Method.SONIC: [b'{"device": "s", "tables": {"COUNTERS/Ports": {"Ethernet0": {"X": "1"}}}}'],
     }  # fmt: skip
 
@@ -329,3 +333,42 @@ def test_hostile_payloads_are_counted_and_never_raise(method: Method) -> None:
     assert found.quality.height > 0
     again = decoder.decode(batch_of([("h", method, examples()[method][0], 0, NOW)]))
     assert again.faults == {}
+
+
+def test_notes_of_collectors_and_what_happened() -> None:
+    events = [
+        {
+            "ts": NOW,
+            "device": "leaf2",
+            "port": "E1",
+            "source": "syslog",
+            "kind": "flap",
+            "text": "down\x1b",
+        },
+        {"source": "config", "text": None, "ts": -5},
+    ]
+    decoder = Decoder()
+    batch = batch_of(
+        [
+            ("leaf1", Method.NOTE, b'{"kind": "connected", "text": "TLS"}', 0, NOW + 1),
+            (
+                "leaf1",
+                Method.NOTE,
+                b'{"kind": "refused", "text": "no", "path": "/a", "count": 3}',
+                0,
+                NOW + 2,
+            ),
+            ("leaf1", Method.EVENTS, json.dumps(events).encode(), 0, NOW + 3),
+            ("leaf1", Method.EVENTS, b"[5]", 0, NOW + 4),
+            ("leaf1", Method.NOTE, b"[]", 0, NOW + 5),
+        ]
+    )
+    found = decoder.decode(batch)
+    assert found.logs.schema == schema(LOGS)
+    assert found.logs.rows() == [
+        (NOW + 1, NOW + 1, "leaf1", "", "collector", "connected", "TLS"),
+        (NOW, NOW + 3, "leaf2", "E1", "syslog", "flap", "down\x1b"),
+        (NOW + 3, NOW + 3, "leaf1", "", "config", "", ""),
+    ]
+    assert found.quality.select("kind", "value", "text").rows()[0] == ("refused", 3, "no, /a")
+    assert found.faults == {"record: unreadable": 2}

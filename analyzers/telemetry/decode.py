@@ -15,24 +15,25 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analyzers.frames import empty, schema
+from analyzers.frames import empty
 from analyzers.telemetry import vendors
-from analyzers.telemetry.batch import COMPILED, Batch
+from analyzers.telemetry.batch import COMPILED, Batch, batch_of
 from analyzers.telemetry.dictionary import IGNORED, Dictionary, builtin, plain
 from analyzers.telemetry.flatten import Leaf, Scalar, join, json_leaves, leaflist
 from analyzers.telemetry.intern import number_of
 from analyzers.telemetry.known import IS_IGNORED, IS_KNOWN, IS_SLOW, IS_UNKNOWN, NEW, Known
 from analyzers.telemetry.places import Place, Places, place_text, words
-from analyzers.telemetry.readings import named_device
+from analyzers.telemetry.readings import VendorReading, named_device
 from analyzers.telemetry.responses import decode_records, shortage
 from analyzers.telemetry.rows import Count, EntryKind, Form, RecordFault, make_names, make_rows
 from analyzers.telemetry.rows import ValueKind as Kind
 from analyzers.telemetry.scalars import scalar_of, told
+from analyzers.telemetry.told import Told
 from analyzers.telemetry.values import canonical, writable
 from collectors.batches import NUMBERED
 from collectors.messages import Elem
 from collectors.records import Method
-from fabric.schema import COUNTERS, QUALITY
+from fabric.schema import COUNTERS
 
 ROWS = 1 << 17  # value rows at a time: their columns stay in the cache
 ENTRIES, BLOB = 1 << 12, 1 << 19
@@ -46,6 +47,7 @@ class Decoded(NamedTuple):
 
     counters: pl.DataFrame  # COUNTERS, in the order of the records
     quality: pl.DataFrame  # QUALITY
+    logs: pl.DataFrame  # LOGS
     records: int
     faults: Counter[str]  # of records and of values, by kind
     synced: int  # sync_response messages
@@ -77,8 +79,7 @@ class Decoder:
         self._places = Places(self.device)
         self.known = Known(self.dictionary)
         self._batches: dict[tuple[bytes, int], int] = {}  # of agents, and when they were seen
-        self._faults: Counter[str] = Counter()
-        self._quality: list[tuple[Any, ...]] = []
+        self._told = Told(batch_of([]), self.device)
 
     def device(self, peer: str) -> str:
         """Name of the device that is known as ``peer``."""
@@ -86,19 +87,19 @@ class Decoder:
 
     def decode(self, batch: Batch) -> Decoded:
         """COUNTERS and QUALITY of a batch of records."""
-        self._faults, self._quality = Counter(), []
+        self._told = Told(batch, self.device)
         synced = int(self._names.counts[Count.SYNCS])
         compiled = np.isin(batch.methods, [int(m) for m in COMPILED])
         new = self._once(batch)
         found = list(self._compiled(batch, np.flatnonzero(compiled & new)))
         found += self._others(batch, np.flatnonzero(~compiled & new))
         counters = self._frame(batch, found)
-        quality = pl.DataFrame(self._quality, schema=schema(QUALITY), orient="row")
         return Decoded(
             counters,
-            quality if quality.height else empty(QUALITY),
+            self._told.quality(),
+            self._told.logs(),
             len(batch.offsets),
-            self._faults,
+            self._told.faults,
             int(self._names.counts[Count.SYNCS]) - synced,
         )
 
@@ -115,7 +116,7 @@ class Decoder:
             if self._batches.setdefault((found[1], int(found[2])), seen) != seen:
                 new[record] = False
                 text = f"batch {int(found[2])} of an agent came again"
-                self._say(batch, record, self.device(batch.peers[record]), "repeated", 1, text)
+                self._say(record, self.device(batch.peers[record]), "repeated", 1, text)
         while len(self._batches) > MAX_BATCHES:
             del self._batches[next(iter(self._batches))]
         return new
@@ -164,7 +165,7 @@ class Decoder:
             first = stopped
         for number, n in enumerate(np.bincount(faults)):
             if number and n:
-                self._faults[f"record: {RecordFault(number).name.lower()}"] += int(n)
+                self._told.faults[f"record: {RecordFault(number).name.lower()}"] += int(n)
         self._note_faults(batch, chosen[faults != 0], faults[faults != 0])
 
     def _make_room(self, stuck: bool) -> int:
@@ -203,16 +204,16 @@ class Decoder:
         )
         for (peer, why), count in bad.items():
             text = f"{count} messages could not be read: {why}"
-            self._say(batch, int(records[0]), self.device(peer), "fault", count, text)
+            self._say(int(records[0]), self.device(peer), "fault", count, text)
 
     def _say(
-        self, batch: Batch, record: int, device: str, kind: str, value: int, text: str,
-        series: int = -1,
-    ) -> None:  # fmt: skip
-        seen = int(batch.seen[record])
-        ts = int(batch.ts[record]) or seen
-        of = self.known.series[series][1:5] if series >= 0 else ("", "", -1, "")
-        self._quality.append((ts, seen, device, *of, kind, value, writable(text)))
+        self, record: int, device: str, kind: str, value: int, text: str, series: int = -1
+    ) -> None:
+        """A row of QUALITY, about a series where it is known."""
+        if series >= 0:
+            self._told.say(record, device, kind, value, text, self.known.series[series][1:5])
+        else:
+            self._told.say(record, device, kind, value, text)
 
     def _window(self, batch: Batch, chosen: NDArray[np.int64], count: int) -> Iterable[_Found]:
         """Value rows to readings."""
@@ -236,7 +237,7 @@ class Decoder:
         if bad.any():
             for where in np.flatnonzero(bad)[:1000]:
                 self._fault(batch, int(record[picked][where]), int(entries[where]), "out of range")
-            self._faults["value: out of range"] += max(int(bad.sum()) - 1000, 0)
+            self._told.faults["value: out of range"] += max(int(bad.sum()) - 1000, 0)
             good = ~bad
             yield _Found(
                 known.number[entries][good], record[picked][good],
@@ -309,7 +310,7 @@ class Decoder:
             device = place.device if place else ""
             text = place_text(place) if place else ""
             word = "deleted" if kind == Kind.DELETED else "duplicates"
-            self._say(batch, record, device, word, max(value, 1), text, series)
+            self._say(record, device, word, max(value, 1), text, series)
         elif kind in (Kind.JSON, Kind.LEAFLIST):
             self._nested(
                 batch, record, entry, ts, batch.buffer[value : value + size].tobytes(), kind, found
@@ -365,18 +366,18 @@ class Decoder:
         try:
             number = canonical(meaning.entry, value)
         except ValueError as error:
-            self._faults["value: no reading"] += 1
-            self._say(batch, record, meaning.device, "fault", 1, str(error), meaning.series)
+            self._told.faults["value: no reading"] += 1
+            self._say(record, meaning.device, "fault", 1, str(error), meaning.series)
             return
         if number is not None:
             found.append((meaning.series, record, ts, number))
 
     def _fault(self, batch: Batch, record: int, entry: int, why: str) -> None:
-        self._faults[f"value: {why}"] += 1
+        self._told.faults[f"value: {why}"] += 1
         place = self._places.of(self._names, entry) if entry >= 0 else None
         device = place.device if place else self.device(batch.peers[record])
         text = f"{place_text(place)}: {why}" if place else why
-        self._say(batch, record, device, "fault", 1, text, self.known.series_of(entry))
+        self._say(record, device, "fault", 1, text, self.known.series_of(entry))
 
     def _count_unknown(
         self, batch: Batch, record: NDArray[np.int32], unknown: NDArray[np.int64]
@@ -404,16 +405,20 @@ class Decoder:
         for record in chosen.tolist():
             method = int(batch.methods[record])
             read = vendors.READERS.get(method)
-            if read is None:
-                if method not in vendors.NOT_COUNTERS:
-                    self._faults["record: unknown method"] += 1
-                continue
+            readings: list[VendorReading] = []
             try:
-                readings = list(read(batch.payload(record), self.dictionary))
+                if read:
+                    readings = list(read(batch.payload(record), self.dictionary))
+                elif method == Method.NOTE:
+                    self._told.noted(record)
+                elif method == Method.EVENTS:
+                    self._told.happened(record)
+                else:
+                    self._told.faults["record: unknown method"] += 1
             except (ValueError, RecursionError) as error:
-                self._faults["record: unreadable"] += 1
+                self._told.faults["record: unreadable"] += 1
                 device = self.device(batch.peers[record])
-                self._say(batch, record, device, "fault", 1, f"{Method(method).name}: {error}")
+                self._say(record, device, "fault", 1, f"{Method(method).name}: {error}")
                 continue
             for reading in readings:
                 device = self.device(reading.device or batch.peers[record])

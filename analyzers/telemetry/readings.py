@@ -43,12 +43,22 @@ def named_device(head: bytes) -> str:
         return ""
 
 
+def json_list(raw: bytes) -> list[Any]:
+    """A JSON array, or its only member without brackets; ValueError where it is no JSON."""
+    value = _json(raw)
+    return value if isinstance(value, list) else [value]
+
+
 def json_object(raw: bytes) -> dict[str, Any]:
     """A JSON object; ValueError where it is none."""
-    try:
-        value = json.loads(raw)
-    except RecursionError as error:
-        raise ValueError("nested too deep") from error
+    value = _json(raw)
     if not isinstance(value, dict):
         raise ValueError("no JSON object")  # noqa: TRY004  bad input, not a bad call
     return value
+
+
+def _json(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error

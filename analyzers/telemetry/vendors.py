@@ -46,4 +46,3 @@ READERS: Final[dict[int, Reader]] = {
     Method.HUAWEI: huawei,
     Method.CISCO: cisco,
 }
-NOT_COUNTERS: Final = frozenset([Method.NOTE, Method.EVENTS])
