@@ -15,6 +15,7 @@ Ints = npt.NDArray[np.int64]
 JUMP: Final = 3.0  # a pause is this much longer than the breath between steps
 SHORTEST_NS: Final = 5_000  # and no shorter than this: the way of a message through a fabric
 EVEN: Final = 0.4  # of the interval, in the median: independent requests scatter more
+OFTEN: Final = 5.0  # a pause between operations is rarer and this much longer than a wait
 PATIENCE: Final = 20.0  # where transfers wait for their receiver, waits belong to the operation
 
 
@@ -56,7 +57,8 @@ def by_pauses(data: pl.DataFrame, *, patient: bool = False) -> Cut:
     limit = limit_ns(gaps)
     if patient and np.isfinite(limit):
         took = (data["arrived"] - data["start"]).to_numpy()
-        limit = max(limit, PATIENCE * float(np.median(took)), PATIENCE * float(np.median(gaps)))
+        often = float(np.median(gaps[gaps > limit]))  # spans as long as most are waits, not ends
+        limit = max(limit, PATIENCE * float(np.median(took)), OFTEN * often)
     part = np.zeros(len(data), np.int64)
     part[at[gaps > limit]] = 1
     part = np.cumsum(part)

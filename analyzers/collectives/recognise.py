@@ -144,9 +144,9 @@ def _group(data: pl.DataFrame, control: pl.DataFrame) -> Iterator[Group]:
     if len(members) == 2 and len(edges) == 2:
         form = "ring"
     found: tuple[str, str, cutting.Cut] | None = None
-    if form == "ring" and len(edges) == len(members):
-        if len(members) == 2 and not data["communicator"][0]:
-            return  # two hosts that talk to each other
+    if len(members) == 2 and own.is_empty() and not data["communicator"][0]:
+        found = _layers(data) if len(edges) == 1 else None  # else two hosts that talk to each other
+    elif form == "ring" and len(edges) == len(members):
         found = _ring(data, len(members))
     elif form == "all_to_all" and _regular(data):
         found = ("all_to_all", "direct", cutting.by_rounds(data, 1))
@@ -201,14 +201,21 @@ def _one_way(
         return "send_recv", "direct", cutting.by_pauses(data, patient=True)
     if sources & targets or len(targets) < 2:
         return None
-    trains = cutting.trains(data)
-    lengths = np.bincount(trains)
-    layers = data["bytes"].n_unique() <= 2 and np.median(lengths) >= TRAIN
-    if layers and cutting.is_steady(data, trains):
-        missing = "job data: a transfer layer by layer is all that is seen"
-        return "kv_cache", "direct", cutting.Cut(trains, 0.7, missing)
+    if found := _layers(data):
+        return found
     pairs = data.group_by("dst").agg(pl.col("src").n_unique())["src"]
     if len(sources) > 1 and pairs.min() == len(sources):
         everything = np.zeros(len(data), np.int64)
         return "storage", "direct", cutting.Cut(everything, 0.5, "job data")
     return None
+
+
+def _layers(data: pl.DataFrame) -> tuple[str, str, cutting.Cut] | None:
+    """KV caches, layer by layer: several steady trains of equal messages between pairs of hosts."""
+    trains = cutting.trains(data)
+    lengths = np.bincount(trains)
+    equal = data["bytes"].n_unique() <= 2 and np.median(lengths) >= TRAIN
+    if len(lengths) < 2 or not equal or not cutting.is_steady(data, trains):
+        return None
+    missing = "job data: a transfer layer by layer is all that is seen"
+    return "kv_cache", "direct", cutting.Cut(trains, 0.7, missing)
