@@ -122,6 +122,30 @@ def pcapng_interfaces() -> Case:
     )
 
 
+def bond_failover() -> Case:
+    """A queue pair of a bonded NIC changes the port: neither interface has lost a packet."""
+    tape = Tape()
+    qp = QueuePair(tape)
+    for number in range(20):
+        qp.healthy(number * 40 * US, 1000 + 8 * number)
+    file = BytesIO()
+    writer = PcapngWriter(file)
+    writer.section()
+    writer.interface(name="port0", snaplen=HEADERS)
+    writer.interface(name="port1", snaplen=HEADERS)
+    for index, (ts, frame, size) in enumerate(tape.in_order()):
+        writer.packet(ts, frame, size, interface=int(index >= 9 * 12))  # after a message's answer
+    return several(
+        "bond_failover",
+        "a queue pair goes on through the other port of a bond: four flows, no loss",
+        {"bond_failover.pcapng": file.getvalue()},
+        [tape],
+        interfaces=["port0", "port1"],
+        flows=4,
+        messages=20,
+    )
+
+
 def pcapng_sections() -> Case:
     """Two recordings concatenated: byte order and interfaces begin afresh; blocks nobody knows."""
     tape = Tape()
@@ -219,6 +243,6 @@ def two_taps() -> Case:
 
 
 CASES = (
-    healthy, bad_icrc, big_endian, microseconds, modified, pcapng_interfaces, pcapng_sections,
+    healthy, bad_icrc, big_endian, microseconds, modified, pcapng_interfaces, bond_failover, pcapng_sections,
     capture_drops, cut_record, no_packets, two_taps,
 )  # fmt: skip
