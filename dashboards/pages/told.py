@@ -24,6 +24,8 @@ def verdict(source: Source) -> Any:
         level, said = grave[0]["severity"], grave[0]["summary"]
     elif source.known() == (0, 0):
         level, said = "info", "nothing to judge yet: no reading and no packet"
+    elif incidents:
+        level, said = "healthy", f"nothing is wrong now; over is {incident_sentence(incidents[0])}"
     else:
         level, said = "healthy", "nothing wrong was seen"
     found = [words.count(len(current), "open incident")] if incidents else []
