@@ -2,6 +2,7 @@
 
 from benchmarks import (
     bench_analyze,
+    bench_collect,
     bench_decode,
     bench_diagnosis,
     bench_simulator,
@@ -15,6 +16,7 @@ for benchmark in (
     bench_topology,
     bench_simulator,
     bench_telemetry,
+    bench_collect,
     bench_diagnosis,
 ):
     print(f"\n== {benchmark.__name__}: {(benchmark.__doc__ or '').splitlines()[0]}", flush=True)

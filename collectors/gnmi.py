@@ -87,7 +87,7 @@ class Link:
         self.health, self.recorder = health, recorder
         self.pauses = Pauses(backoff)
         self.sieved_s = 0.0  # when paths were last left out
-        self.hung = False
+        self.hung = self.synced = False  # of the stream that is open
         self.metadata = metadata(target)
 
     async def run(self, turnstile: asyncio.Semaphore) -> None:
@@ -123,11 +123,10 @@ class Link:
             self.health.connections += 1
             if self.ask is self.full:
                 self.ask = self.full = replace(self.full, encoding=choices[0])
-            syncs = self.health.syncs
             try:
                 await self._stream(channel)
             except grpc.aio.AioRpcError as error:
-                if error.code() not in REFUSALS or self.health.syncs > syncs:
+                if error.code() not in REFUSALS or self.synced:
                     raise
                 self.ask = await self._sieve(channel, choices, said(error))
                 await self._stream(channel)
@@ -163,7 +162,7 @@ class Link:
     async def _stream(self, channel: Any) -> None:
         """Record what comes until the stream ends; its status is raised where that is an error."""
         call = self._open(channel)
-        self.hung = False
+        self.hung = self.synced = False
         self.health.encoding = gnmi.Encoding(self.ask.encoding).name.lower()
         self.health.turn("syncing")
         self.health.last_ns = time.time_ns()
@@ -207,7 +206,9 @@ class Link:
         kind = response.WhichOneof("response")
         if kind == "sync_response":
             self.health.syncs += 1
-            if self.health.turn("streaming"):
+            self.health.turn("streaming")
+            if not self.synced:
+                self.synced = True
                 self._note("synced")
         elif kind == "error":  # before gNMI 0.5 a target said so in the stream
             self._fault(f"error {response.error.code}: {response.error.message}")
@@ -221,7 +222,7 @@ class Link:
 
     async def _watch(self, call: Any) -> None:
         """Report silence where readings are due, and end a stream that stays silent."""
-        limit_ns = self.ask.silence_ns(self.target)
+        limit_ns, began = self.ask.silence_ns(self.target), self.health.last_ns
         while limit_ns:
             await asyncio.sleep(limit_ns / 4e9)
             silent_ns = time.time_ns() - self.health.last_ns
@@ -232,8 +233,8 @@ class Link:
                     self.hung = True
                     call.cancel()
                     return
-            elif self.health.state == "stale":
-                self.health.turn("streaming")
+            elif self.health.state == "stale" or self.health.last_ns - began > limit_ns:
+                self.health.turn("streaming")  # some targets never say that they are in sync
 
     async def _sieve(self, channel: Any, choices: list[int], reason: str) -> Ask:
         """What of the subscription the target accepts; RefusedError where that is nothing."""

@@ -372,6 +372,23 @@ def test_silence_is_stale_and_a_dead_stream_is_opened_anew(tmp_path: Path) -> No
     assert notes(tmp_path, "stale")
 
 
+def test_a_target_that_never_says_it_is_in_sync(tmp_path: Path) -> None:
+    async def subscribe(requests: Any, context: Any) -> Any:
+        await anext(requests)
+        for n in range(1 << 30):
+            yield notification("/x", n)
+            await asyncio.sleep(0.01)
+
+    async def run() -> None:
+        async with target(subscribe) as address:
+            one = Target("a", address, sampled("/x", interval_ns=10**7), stale_ns=10**8)
+            async with dialling(tmp_path, one) as (_, board):
+                await until(lambda: board.of("gnmi", "a").state == "streaming")
+
+    asyncio.run(run())
+    assert not notes(tmp_path, "synced")
+
+
 def test_odd_responses_are_counted_not_fatal(tmp_path: Path) -> None:
     """Empty keepalives of NX-OS, the old error message, bytes that are no message at all."""
     error = gnmi.SubscribeResponse()

@@ -47,8 +47,13 @@ def ill(source: dict[str, Any]) -> bool:
 
 def _table(found: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.markup import escape
+    from rich.markup import escape as no_markup
     from rich.table import Table
+
+    from dashboards.report.words import clean
+
+    def escape(text: str) -> str:
+        return no_markup(clean(text))
 
     console = Console()
     table = Table(box=None, pad_edge=False)
