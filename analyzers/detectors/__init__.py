@@ -84,6 +84,8 @@ DETECTORS: Final[tuple[ModuleType, ...]] = (
     mirror_copies,
     qp_reuse,
 )
+# Above it a table of a capture lies on the disk and is streamed; below, starting to costs more.
+MANY_ROWS: Final = 100_000
 SEVERITIES: Final = ("critical", "warning", "info")
 # Kinds that say what could not be decided, and for want of what.
 OPEN_KINDS: Final = frozenset(
@@ -113,13 +115,13 @@ def run_detectors(
     is not asked. Detectors are asked one by one: planning them together takes longer than they do.
     """
     given = knobs or {}
-    has_rows = _Rows(tables)
+    rows = _Rows(tables)
     found: list[pl.DataFrame] = [
         module.detect(tables, fabric, given.get(short_name(module), module.Knobs())).collect(
-            engine="streaming"  # tables of a long capture lie on the disk
+            engine="streaming" if count > MANY_ROWS else "in-memory"
         )
         for module in detectors
-        if has_rows(module)
+        if (count := rows(module))
     ]
     rank = pl.col("severity").replace_strict(
         list(SEVERITIES), list(range(len(SEVERITIES))), return_dtype=pl.Int8
@@ -169,21 +171,23 @@ def short_name(module: ModuleType) -> str:
 
 
 class _Rows:
-    """Whether the tables hold what a detector reads; each table is looked at once."""
+    """How many rows a detector reads; each table is looked at once."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self._some: dict[str, bool] = {}
+        self._counts: dict[str, int] = {}
         self._kinds = set(tables.events.select(pl.col("kind").unique()).collect()["kind"])
 
-    def __call__(self, module: ModuleType) -> bool:
+    def __call__(self, module: ModuleType) -> int:
+        """Rows of the largest table it NEEDS; 0 where one has none, or no event of its kinds."""
         events = getattr(module, "EVENTS", None)
         if events is not None and self._kinds.isdisjoint(events):
-            return False
-        return self._all(module.NEEDS)
+            return 0
+        counts = [self._count(name) for name in module.NEEDS]
+        return max(counts) if all(counts) else 0
 
-    def _all(self, names: tuple[str, ...]) -> bool:
-        for name in names:
-            if name not in self._some:
-                self._some[name] = not getattr(self._tables, name).head(1).collect().is_empty()
-        return all(self._some[name] for name in names)
+    def _count(self, name: str) -> int:
+        if name not in self._counts:
+            frame: pl.LazyFrame = getattr(self._tables, name)
+            self._counts[name] = int(frame.select(pl.len()).collect().item())
+        return self._counts[name]
