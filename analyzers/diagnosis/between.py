@@ -107,7 +107,8 @@ def _crowded(case: Case, taken: set[int], knobs: Knobs) -> list[Cause]:
             if blame < s.step_ns or held_before(e, int(y), first):
                 continue
             found.append(Cause(
-                "pfc_backpressure", "port", (int(y),), first, last, sure=0.75,
+                "pfc_backpressure", "port", (int(y),), first, last,
+                sure=0.75 if last - first >= knobs.long else 0.5,
                 why=((f"{case.name(int(y))} sent at line rate from a standing queue for "
                      f"{case.span(first, last)}; nobody held it, "
                      f"and it held others for {blame / 1e3:.3g} us"),),
@@ -172,7 +173,7 @@ def _collisions(case: Case, knobs: Knobs) -> list[Cause]:
             if last - first >= knobs.long and around.max() <= knobs.free and feeding > 1 and marks:
                 mean = float(load[y, first:last].mean())
                 seen = (mean, float(around.min()), feeding)
-                found.append(_collision(case, int(y), first, last, seen, 0.7))
+                found.append(_collision(case, int(y), first, last, seen, 0.65))
     return found
 
 
@@ -185,7 +186,7 @@ def _feeding(case: Case, y: int, first: int, last: int, knobs: Knobs) -> int:
 
 
 def _collision(
-    case: Case, y: int, first: int, last: int, seen: tuple[float, float, int], most: float = 0.95
+    case: Case, y: int, first: int, last: int, seen: tuple[float, float, int], most: float = 0.85
 ) -> Cause:
     mean, room, feeding = seen
     s = case.signals

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from analyzers.diagnosis.calibration import calibrated
 from analyzers.diagnosis.causes import RANK, Case, Cause
 from analyzers.diagnosis.evidence import Flags
 from analyzers.diagnosis.graph import Edge
@@ -58,7 +59,7 @@ def of_verdicts(verdicts: Sequence[Verdict]) -> pl.DataFrame:
     """The same from verdicts that were reached already."""
     rows = [
         (
-            cause.sure < DECIDED,
+            _confidence(verdict.case, cause) < DECIDED,
             RANK.index(cause.cls),
             -cause.lost_ns,
             cause.roots,
@@ -91,7 +92,7 @@ def _row(case: Case, cause: Cause) -> dict[str, object]:
         "roots": [f"{case.name(x)}:{s.priority}" for x in cause.roots],
         "start": s.time(cause.first),
         "end": s.time(cause.last),
-        "confidence": cause.sure,
+        "confidence": _confidence(case, cause),
         "tier": "counters",
         "lost_ns": float(sum(held.values())) or cause.lost_ns,
         "evidence": list(cause.why),
@@ -103,6 +104,11 @@ def _row(case: Case, cause: Cause) -> dict[str, object]:
         "advice": ADVICE[cause.cls],
         "findings": [],
     }
+
+
+def _confidence(case: Case, cause: Cause) -> float:
+    """What the rule said, as the share of runs in which it was right with such evidence."""
+    return calibrated(cause.sure, "counted" if case.evidence.counted else "inferred")
 
 
 def _identity(case: Case, cause: Cause) -> str:

@@ -58,7 +58,7 @@ class Knobs:
         default=0.8, metadata=because("share", "Idle time beyond that leaves room for either.")
     )
     going_on: float = field(
-        default=0.5,
+        default=0.85,
         metadata=because("share", "A port that obeys sends in the time it is not asked to stop."),
     )
 

@@ -46,6 +46,7 @@ class Outcome:
     victims: tuple[int, int, int]
     contributors: tuple[int, int, int]
     seconds: float
+    judged: tuple[tuple[float, bool], ...] = ()
     said: tuple[dict[str, Any], ...] = field(repr=False, default=())
 
 
@@ -78,8 +79,24 @@ def compare(truth: Truth, told: dict[str, Any], whole: bool = True) -> Outcome:
         _victims(truth, sure),
         _contributors(truth, sure),
         told["seconds"],
+        tuple(judged(truth, incidents)),
         tuple(incidents),
     )
+
+
+def judged(truth: Truth, incidents: Sequence[dict[str, Any]]) -> list[tuple[float, bool]]:
+    """Confidence of every incident, and whether some fault of the run has its class and place."""
+    return [
+        (
+            float(one["confidence"]),
+            any(
+                fault.credit(one["cls"]) > 0
+                and (not fault.roots or bool(set(_ports(one)) & set(fault.roots)))
+                for fault in truth.faults
+            ),
+        )
+        for one in incidents
+    ]
 
 
 def _answer(

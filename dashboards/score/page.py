@@ -5,8 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dashboards.score.outcome import Answer, Outcome
-from dashboards.score.tally import Summary, confusion, lines, once, summary, wilson
+from dashboards.score.outcome import DECIDED, Answer, Outcome
+from dashboards.score.tally import (
+    Summary,
+    bootstrap,
+    calibration_error,
+    confusion,
+    lines,
+    once,
+    summary,
+    wilson,
+)
 from dashboards.score.truth import Truth
 
 HEAD: Final = """# Accuracy
@@ -53,6 +62,7 @@ def section(part: Part) -> str:
     extra = [cls for outcome in outcomes for cls in outcome.extra]
     text = f"\n## {part.title}\n\n{graded} {len(part.truths)} runs.\n\n"
     text += _conditions([summary(name, some) for name, some in part.conditions])
+    text += _calibration(part)
     text += f"\n### Per class, condition {part.detail}\n\n" + _classes(answers, extra)
     text += _baseline(part, summary(part.detail, outcomes))
     text += f"\n### Confusion matrix, condition {part.detail}\n\n" + _matrix(answers)
@@ -104,6 +114,21 @@ def _classes(answers: Sequence[Answer], extra: Sequence[str]) -> str:
         for line in lines(answers, extra)
     ]  # fmt: skip
     return table(head, rows)
+
+
+def _calibration(part: Part) -> str:
+    """Stated confidence against how often it was right, by tier."""
+    rows = []
+    for name, outcomes in part.conditions:
+        pairs = [pair for outcome in outcomes for pair in outcome.judged]
+        low, high = bootstrap(pairs)
+        decided = sum(sure >= DECIDED for sure, _ in pairs)
+        rows.append((
+            name, f"{len(pairs)}", f"{decided}", _number(calibration_error(pairs)),
+            f"{_number(low)}-{_number(high)}",
+        ))  # fmt: skip
+    head = ("condition", "incidents", "of these decided", "calibration error", "95 % by bootstrap")
+    return "\n### Stated confidence against how often it was right\n\n" + table(head, rows)
 
 
 def _baseline(part: Part, ours: Summary) -> str:

@@ -4,6 +4,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from random import Random
 from statistics import median
 
 from dashboards.score.outcome import Answer, Outcome
@@ -26,6 +27,27 @@ def f1(counts: Iterable[tuple[int, int, int]]) -> float:
     right, wrong, missed = (sum(column) for column in zip(*counts, strict=True))
     total = 2 * right + wrong + missed
     return 2 * right / total if total else math.nan
+
+
+def calibration_error(pairs: Sequence[tuple[float, bool]], bins: int = 10) -> float:
+    """Expected calibration error: mean distance of stated confidence and share right, by bins."""
+    sums: defaultdict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for sure, right in pairs:
+        one = sums[min(int(sure * bins), bins - 1)]
+        one[0] += sure
+        one[1] += right
+    return (
+        sum(abs(said - right) for said, right in sums.values()) / len(pairs) if pairs else math.nan
+    )
+
+
+def bootstrap(pairs: Sequence[tuple[float, bool]], rounds: int = 200) -> tuple[float, float]:
+    """95 % interval of the calibration error over resampled incidents; the same every time."""
+    dice = Random(1)
+    if not pairs:
+        return math.nan, math.nan
+    errors = sorted(calibration_error(dice.choices(pairs, k=len(pairs))) for _ in range(rounds))
+    return errors[int(0.025 * rounds)], errors[int(0.975 * rounds)]
 
 
 @dataclass(frozen=True)
