@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from analyzers.telemetry.dictionary import Dictionary, plain
 from analyzers.telemetry.flatten import tree_leaves
 from analyzers.telemetry.readings import VendorReading, json_object
+from collectors.messages import Elem
 from collectors.vendors import H3C
 
 MODELS = ("interfaces", "qos", "components", "lldp")  # sensor paths of OpenConfig start so
@@ -33,7 +34,7 @@ def h3c(payload: bytes, dictionary: Dictionary) -> Iterable[VendorReading]:
         for leaf in tree_leaves(inside, dictionary.keys):
             yield VendorReading(device, 0, tuple(plain(leaf.elems)), leaf.value)
         return
-    above = tuple((part.lower(), {}) for part in ("h3c", *sensor))
+    above: tuple[Elem, ...] = tuple((part.lower(), {}) for part in ("h3c", *sensor))
     for row in _rows(inside, 0):
         port = row.get("IfName") or row.get("Name") or f"ifindex {row.get('IfIndex', '')}"
         keys = {"IfName": str(port)}

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from analyzers.telemetry.dictionary import Dictionary
 from analyzers.telemetry.readings import VendorReading
+from collectors.messages import Elem
 from collectors.vendors import Otlp
 
 # opentelemetry semantic conventions: resource/host, resource/device; what exporters of switches use
@@ -36,7 +37,8 @@ def otlp(payload: bytes, _: Dictionary) -> Iterable[VendorReading]:
                     value = point.WhichOneof("value")
                     if value is None:
                         continue
-                    elems = (("otlp", {}), (name, _attributes(point.attributes)))
+                    told = _attributes(point.attributes)
+                    elems: tuple[Elem, ...] = (("otlp", {}), (name, told))
                     ts = point.time_unix_nano & (1 << 63) - 1
                     yield VendorReading(device, ts, elems, getattr(point, value))
 
