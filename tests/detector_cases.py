@@ -315,6 +315,18 @@ CASES = [
             "traffic": [edge(A, B, 5 * 10**9, last=2 * 10**9)]}, [("top_talkers", "info")], "20 Gb/s"),
     Case("capture_loss", "acknowledged, not seen", {"flows": [flow(1)], "events": [
             event("capture_loss", "capture_loss", "tap", psns=5)]}, [("capture_loss", "info")]),
+    Case("capture_loss", "two links of a bond share the packets", {
+            "points": [point(), point(point="tap/1")],
+            "flows": [flow(1, span_psn=2000), flow(2, qpn=0x11, point="tap/1", span_psn=1998)],
+            "events": [event("capture_loss", "capture_loss", "tap", psns=1000),
+                       event("capture_loss", "capture_loss", "tap", psns=998, flow=2, psn=8,
+                             point="tap/1")]},
+         [("spread", "info"), ("spread", "info")], "1,000 packets (50 %) not seen here took other links"),
+    Case("capture_loss", "two taps in a row are no bond", {
+            "points": [point(), point(point="tap/1")],
+            "flows": [flow(1, span_psn=1100), flow(2, qpn=0x11, point="tap/1", span_psn=1100)],
+            "events": [event("capture_loss", "capture_loss", "tap", psns=110)]},
+         [("capture_loss", "warning")]),
     Case("capture_loss", "a tenth of the capture", {"flows": [flow(1)], "events": [
             event("capture_loss", "capture_loss", "tap", psns=110)]}, [("capture_loss", "warning")],
          "110 packets (9.9 %)"),
