@@ -125,19 +125,22 @@ class SegmentReader:
         if magic != MAGIC and not (self.growing and MAGIC.startswith(start[: len(MAGIC)])):
             raise ValueError(f"{path}: no segment: it starts with {start[:8]!r}")
         self.recorder, self.number = "", -1
+        self.offset = offset
         if magic == MAGIC and zlib.crc32(rest) == crc and len(rest) >= 8:
             self.number = int.from_bytes(rest[:8], "little")
             self.recorder = rest[8:].decode(errors="replace")
+            self.offset = max(offset, START.size + length)
         elif not self.growing:
             raise ValueError(f"{path}: the head of the segment is damaged (CRC-32)")
-        self.offset = max(offset, START.size + length)
 
     def __iter__(self) -> Iterator[Record]:
         data = self.read()
         yield from self.walk(data, self.offset)
 
     def read(self) -> bytes:
-        """The bytes from ``offset`` to the end as it is now."""
+        """The bytes from ``offset`` to the end as it is now; none while the head is being written."""
+        if self.number < 0:
+            return b""
         with self.path.open("rb") as file:
             file.seek(self.offset)
             return file.read()

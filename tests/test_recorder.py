@@ -210,6 +210,21 @@ def test_a_growing_segment_is_tailed(tmp_path: Path) -> None:
         assert reader.damage == []
 
 
+def test_a_segment_is_not_read_before_its_head_is_there(tmp_path: Path) -> None:
+    path, payloads = some_segment(tmp_path, 3)
+    data = path.read_bytes()
+    growing = path.with_suffix(".part")
+    for size in (0, 3, 9, 14, 20, data.index(MARKER)):
+        growing.write_bytes(data[:size])
+        reader = read_segment(growing)
+        assert list(reader) == []
+        offset = reader.offset
+        growing.write_bytes(data)
+        later = read_segment(growing, offset)
+        assert [r.payload for r in later] == payloads
+        assert later.damage == []
+
+
 WRITER = """
 import sys
 from pathlib import Path
