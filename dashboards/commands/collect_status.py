@@ -59,18 +59,19 @@ def _table(found: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False)
     for name, right in (("source", 0), ("kind", 0), ("state", 0), ("since", 1), ("last", 1),
                         ("messages", 1), ("MB", 1), ("connections", 1), ("faults", 1), ("remark", 0)):  # fmt: skip
-        table.add_column(name, justify="right" if right else "left")
+        table.add_column(name, justify="right" if right else "left", no_wrap=name != "remark")
     now_ns = found["at_ns"]
     for source in found["sources"]:
-        left_out = [f"left out {path}: {why}" for path, why in source["left_out"].items()]
-        changed = [f"{path} {how}" for path, how in source["changed"].items()]
         table.add_row(
             escape(source["name"]), escape(source["kind"]), source["state"],
             _ago(now_ns, source["since_ns"]), _ago(now_ns, source["last_ns"]),
             str(source["messages"]), f"{source['bytes'] / 1e6:.1f}", str(source["connections"]),
-            str(source["faults"]), escape("; ".join([source["error"], *left_out, *changed]).strip("; ")),
+            str(source["faults"]), escape(source["error"]),
         )  # fmt: skip
     console.print(table)
+    for line, sources in _paths(found).items():
+        of = sources[0] if len(sources) == 1 else f"{len(sources)} sources"
+        console.print(f"{escape(of)}: {escape(line)}", highlight=False, soft_wrap=True)
     recorder = found["recorder"]
     console.print(
         f"{recorder['records']} records, {recorder['acknowledged']} on disk, {recorder['failed']} lost"
@@ -84,6 +85,17 @@ def _table(found: dict[str, Any]) -> None:
             + (f": {escape(store['error'])}" if store["error"] else ""),
             highlight=False,
         )
+
+
+def _paths(found: dict[str, Any]) -> dict[str, list[str]]:
+    """What is not asked for as it was configured, and of which sources."""
+    lines: dict[str, list[str]] = {}
+    for source in found["sources"]:
+        for path, why in source["left_out"].items():
+            lines.setdefault(f"left out {path} ({why})", []).append(source["name"])
+        for path, how in source["changed"].items():
+            lines.setdefault(f"{path} is asked for {how}", []).append(source["name"])
+    return lines
 
 
 def _ago(now_ns: int, then_ns: int) -> str:
