@@ -85,6 +85,7 @@ def analyze(
     """
     from analyzers.detectors import run_detectors
     from analyzers.diagnosis.whole import incidents
+    from analyzers.inventory_tables import inventory_tables
     from analyzers.pipeline import Options
     from analyzers.pipeline import analyze as read
     from analyzers.places import Places
@@ -110,15 +111,16 @@ def analyze(
         return _analyze_run(seen, html, out, as_json=as_json, all_notes=all_notes)
     with _bar() as progress, read(paths, options, progress) as run:
         fabric = inventory.fabric if inventory else None
-        findings = run_detectors(run.tables, fabric)
-        causes = incidents(run.tables, findings, fabric)
-        facts = report.gather(run.tables, findings, run.refused, run.skipped, fabric, causes)
+        given = replace(run.tables, **inventory_tables(inventory)) if inventory else run.tables
+        findings = run_detectors(given, fabric)
+        causes = incidents(given, findings, fabric)
+        facts = report.gather(given, findings, run.refused, run.skipped, fabric, causes)
         if not facts.inputs:
             return _nothing(facts)
         if html:
-            _write_html(html, facts, run.tables)
+            _write_html(html, facts, given)
         if out:
-            keep(out, facts, replace(run.tables, incidents=causes.lazy()), findings)
+            keep(out, facts, replace(given, incidents=causes.lazy()), findings)
     _print(facts, as_json=as_json, all_notes=all_notes)
     return UNHEALTHY if facts.main or facts.decided else 0
 
