@@ -16,7 +16,7 @@ from analyzers.frames import schema
 from analyzers.tables import Tables
 from fabric.schema import RATE_CONTROL
 
-LEAST_CNPS: Final = 5  # of a flow that is worth rebuilding
+LEAST_CNPS: Final = 2  # of a flow that is worth rebuilding
 MOST_FLOWS: Final = 2000  # the ones with most CNPs
 FIT_FLOWS: Final = 32  # that decide which parameter set fits
 
@@ -26,9 +26,11 @@ def rate_control(tables: Tables, profile: str = "") -> pl.DataFrame:
 
     KeyError for a name that is none. Flows without a known link speed are left out.
     """
+    paired = tables.flows.select("flow", later="peer_flow")  # the first CNPs come before pairing
     cnps = (
-        tables.cnps.filter(pl.col("peer_flow").is_not_null())
-        .select(flow="peer_flow", ts="ts")
+        tables.cnps.join(paired, on="flow")
+        .select("ts", flow=pl.coalesce("peer_flow", "later"))
+        .filter(pl.col("flow").is_not_null())
         .collect(engine="streaming")
     )
     counts = cnps.group_by("flow").len().filter(pl.col("len") >= LEAST_CNPS)
@@ -44,8 +46,8 @@ def rate_control(tables: Tables, profile: str = "") -> pl.DataFrame:
         .sort("flow", "start")
         .collect(engine="streaming")
     )
-    by_flow = {int(key[0]): rows for key, rows in bins.group_by("flow", maintain_order=True)}  # type: ignore[call-overload]
-    heard = {int(key[0]): rows["ts"].sort().to_numpy() for key, rows in cnps.group_by("flow")}  # type: ignore[call-overload]
+    by_flow = {int(key[0]): rows for key, rows in bins.group_by("flow", maintain_order=True)}
+    heard = {int(key[0]): rows["ts"].sort().to_numpy() for key, rows in cnps.group_by("flow")}
     some = [(flow, line) for flow, _, _, line in flows.iter_rows() if flow in by_flow]
     name = profile or _fitting(some[:FIT_FLOWS], by_flow, heard)
     rows: list[dict[str, Any]] = []
@@ -62,11 +64,17 @@ def replay(profile: Profile, line_bps: int, bins: pl.DataFrame, cnps: Any) -> li
     rows = []
     at = 0
     for start, width, size in bins.select("start", "width_ns", "bytes").iter_rows():
+        while (
+            at < len(cnps) and cnps[at] < start
+        ):  # nothing was sent then, and CNPs came all the same
+            reaction.advance(int(cnps[at]), 0.0)
+            reaction.cnp()
+            at += 1
         reaction.advance(start, 0.0)
         before, first, done = reaction.carried_bits, at, start
         pace = size / width
         while at < len(cnps) and cnps[at] < start + width:
-            ts = max(int(cnps[at]), done)
+            ts = int(cnps[at])
             reaction.advance(ts, pace * (ts - done))
             reaction.cnp()
             done = ts

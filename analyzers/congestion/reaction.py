@@ -107,7 +107,7 @@ class Reaction:
             self._heard_alpha = False
 
     def _cut(self) -> None:
-        if self.profile.clamp or self._timer or self._counter or self.goal >= self.line:
+        if self.profile.clamp or self._timer or self._counter:
             self.goal = self.rate
         self.rate = max(self.rate * (1 - self._alpha / 2), self.profile.min_bps)
         self._rise_at = self._now
