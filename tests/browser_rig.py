@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from waitress import wasyncore
 
 from dashboards.desk import Desk
 from dashboards.serving.jobs import Jobs
 from dashboards.serving.places import Places
 from dashboards.serving.reviews import Reviews
-from dashboards.serving.serve import Serving, build, listen, server
+from dashboards.serving.serve import Serving, build, listen, server, stop
 from dashboards.source import Reader, Source
 from tests.data import ROOT, tool
 
@@ -48,12 +47,6 @@ def site(
         desk.jobs.close()
         stop(running)
         thread.join(10)
-
-
-def stop(running: Any) -> None:
-    """End a waitress server from another thread: its loop ends when nothing is open any more."""
-    running.trigger.pull_trigger(lambda: wasyncore.close_all(running._map, ignore_all=True))
-    running.task_dispatcher.shutdown()
 
 
 @contextmanager

@@ -82,3 +82,11 @@ def server(application: Any, taken: socket.socket, serving: Serving) -> Any:
         application, sockets=[taken], threads=THREADS, ident=None, clear_untrusted_proxy_headers=False,
         max_request_body_size=max(serving.upload_bytes, SMALL_BODY), channel_timeout=120,
     )  # fmt: skip
+
+
+def stop(running: Any) -> None:
+    """End a server from another thread: its loop ends when nothing is open any more."""
+    from waitress import wasyncore
+
+    running.trigger.pull_trigger(lambda: wasyncore.close_all(running._map, ignore_all=True))
+    running.task_dispatcher.shutdown()
