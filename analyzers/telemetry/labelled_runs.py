@@ -64,6 +64,8 @@ def read_counters(folder: Path) -> pl.DataFrame:
         frame = _others(folder / OTHERS)
     elif folder.is_dir():
         raise ValueError(f"{folder}: no run: neither {TWIN} nor {OTHERS} in it")
+    elif folder.exists():
+        raise NotADirectoryError(f"{folder}: is a file; a run is the folder around it")
     else:
         raise FileNotFoundError(f"{folder}: no such folder")
     return frame.sort("ts", maintain_order=True)
