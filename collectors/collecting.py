@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from collectors.config import Config, EventInput, Listener
 from collectors.events import Events
 from collectors.gnmi import Dialer, failed
-from collectors.health import Board
+from collectors.health import Board, write
 from collectors.listening import Listening
 from collectors.recorder import Recorder
 
@@ -58,7 +58,8 @@ class Collecting:
     def reload(self, config: Config) -> None:
         """Change to another configuration: what is the same in both goes on undisturbed.
 
-        ValueError for one that cannot be used, or whose folder or name differ; nothing changes then.
+        ValueError for one that cannot be used, or whose folder or name differ, OSError for a listener
+        that cannot be had; nothing changes then.
         """
         asyncio.run_coroutine_threadsafe(self.change(config), self.loop).result()
 
@@ -74,13 +75,7 @@ class Collecting:
         inputs = {wanted: self._events(wanted) for wanted in config.events
                   if wanted not in self.inputs}  # fmt: skip
         self.dialer.check(config.targets)
-        for listener in [one for one in self.listening if one not in config.listeners]:
-            await self.listening.pop(listener).stop()
-        for listener in config.listeners:
-            if listener not in self.listening:
-                served = Listening(listener, self.recorder, self.board)
-                await served.start()
-                self.listening[listener] = served
+        await self._listen(config.listeners)
         for wanted in [one for one in self.inputs if one not in config.events]:
             self.inputs.pop(wanted).cancel()
             self.board.forget("gnmic", wanted.source)
@@ -89,6 +84,32 @@ class Collecting:
             task.add_done_callback(failed(events.health))
             self.inputs[wanted] = task
         await self.dialer.dial(config.targets)
+
+    async def _listen(self, wanted: Sequence[Listener]) -> None:
+        """Listen as wanted; OSError where one cannot be had, and then all is as it was."""
+        old = {one: served for one, served in self.listening.items() if one not in wanted}
+        new = [one for one in wanted if one not in self.listening]
+        addresses = {one.address for one in new}
+        swapped = [one for one in old if one.address in addresses]  # their ports are needed
+        started: list[Listener] = []
+        for one in swapped:
+            await self.listening.pop(one).stop()
+        try:
+            for one in new:
+                served = Listening(one, self.recorder, self.board)
+                await served.start()
+                self.listening[one] = served
+                started.append(one)
+        except (OSError, ValueError):
+            for one in started:
+                await self.listening.pop(one).stop()
+            for one in swapped:
+                self.listening[one] = Listening(one, self.recorder, self.board)
+                await self.listening[one].start()
+            raise
+        for one in old:
+            if one not in swapped:
+                await self.listening.pop(one).stop()
 
     def _events(self, wanted: EventInput) -> Events:
         health = self.board.of("gnmic", wanted.source, wanted.subject)
@@ -99,12 +120,16 @@ class Collecting:
             self.write_status()
             await asyncio.sleep(self.config.status_s)
 
-    def write_status(self, *, running: bool = True) -> None:
-        """Put the health of everything where ``--status`` finds it; a full disk must not end us."""
+    def snapshot(self, *, running: bool = True) -> dict[str, Any]:
+        """The health of everything; may be called from any thread."""
         stats = vars(self.recorder.stats)
+        return self.board.snapshot(running=running, recorder={"name": self.recorder.name, **stats},
+                                   every_s=self.config.status_s, ports=self.ports, **self.more)  # fmt: skip
+
+    def write_status(self, *, running: bool = True) -> None:
+        """Put it where ``--status`` finds it; a full disk must not end us."""
         try:
-            self.board.write(self.recorder.folder, running=running, recorder={"name": self.recorder.name, **stats},
-                             every_s=self.config.status_s, ports=self.ports, **self.more)  # fmt: skip
+            write(self.recorder.folder, self.snapshot(running=running))
         except OSError as error:
             self.recorder.stats.last_error = str(error)
 

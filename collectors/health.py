@@ -11,6 +11,7 @@ from typing import Any, Final
 from collectors.records import Method
 
 STATUS: Final = "status.json"
+SOURCES: Final = 20_000  # that are remembered at once
 STATES: Final = ("connecting", "syncing", "streaming", "stale", "down", "refused", "gone")
 
 
@@ -65,6 +66,10 @@ class Board:
     def of(self, kind: str, name: str, address: str = "") -> Health:
         """The entry of a source, made when it first appears."""
         if (kind, name) not in self._of:
+            if len(self._of) >= SOURCES:  # anybody may call a listener, from ever new addresses
+                gone = [key for key, health in self._of.items() if health.state == "gone"]
+                for key in gone or list(self._of)[:1]:
+                    del self._of[key]
             self._of[kind, name] = Health(name, kind, address)
         return self._of[kind, name]
 
@@ -78,11 +83,12 @@ class Board:
         return {"at_ns": time.time_ns(), "began_ns": self.began_ns, "pid": os.getpid(), **more,
                 "sources": sources}  # fmt: skip
 
-    def write(self, folder: Path, **more: Any) -> None:
-        """Put the snapshot beside the segments, whole or not at all."""
-        partial = folder / f".{STATUS}.new"
-        partial.write_text(json.dumps(self.snapshot(**more), indent=1))
-        partial.replace(folder / STATUS)
+
+def write(folder: Path, snapshot: dict[str, Any]) -> None:
+    """Put a snapshot beside the segments, whole or not at all."""
+    partial = folder / f".{STATUS}.new"
+    partial.write_text(json.dumps(snapshot, indent=1))
+    partial.replace(folder / STATUS)
 
 
 def note(kind: str, text: str = "", **more: Any) -> tuple[Method, bytes]:

@@ -13,10 +13,10 @@ import pytest
 
 from collectors.collecting import collecting, run
 from collectors.config import Config, EventInput, Listener, Target
-from collectors.health import STATUS
+from collectors.health import STATUS, Board
 from collectors.records import Method
 from collectors.server import Options, serving
-from tests.collecting import QUICK, notification, of, sampled
+from tests.collecting import QUICK, free_port, notification, of, sampled
 from tests.test_dialout import SONIC
 from tests.test_replay import timeline
 
@@ -89,6 +89,35 @@ def test_what_cannot_start_is_said_and_leaves_nothing(tmp_path: Path) -> None:
                 pass
     with pytest.raises(ValueError, match="leaf is there twice"):
         Config(tmp_path, targets=(Target("leaf", "a:1", sampled("/x")),) * 2)
+
+
+def test_a_listener_that_cannot_be_had_leaves_the_others(tmp_path: Path) -> None:
+    """A reload with a port in use, with other passwords on the same port, without the listener."""
+    a, b = (Listener(f"127.0.0.1:{free_port()}") for _ in range(2))
+    config = Config(tmp_path / "a", listeners=(a,))
+    with (
+        collecting(config) as made,
+        collecting(Config(tmp_path / "b", listeners=(b,))),
+    ):
+        for wanted in ((a, b), (b,), (replace(a, user="u", password="p"), b)):
+            with pytest.raises(OSError, match="in use"):
+                made.reload(replace(config, listeners=wanted))
+            call(made.ports[a.address])
+        made.reload(replace(config, listeners=(replace(a, user="u", password="p"),)))
+        with pytest.raises(grpc.RpcError, match="password is wrong"):
+            call(made.ports[a.address])
+        made.reload(replace(config, listeners=()))
+        assert made.ports == {}
+
+
+def test_sources_without_end_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collectors.health.SOURCES", 10)
+    board = Board()
+    kept = board.of("gnmi", "leaf0")
+    for n in range(100):
+        board.of("dialout", str(n)).turn("gone")
+    assert len(list(board)) <= 10
+    assert board.of("gnmi", "leaf0") is kept
 
 
 def test_run_ends_when_it_is_told_to(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -180,6 +181,33 @@ def test_what_cannot_be_read_is_kept_and_counted(tmp_path: Path, path: str) -> N
     board = asyncio.run(run())
     assert next(iter(board)).faults == 2
     assert len([r for r in records(tmp_path) if r.method != Method.NOTE]) == 3
+
+
+@pytest.mark.parametrize(
+    "path",
+    [SONIC, *SPELLINGS, "/grpc_dialout_v3.gRPCDialoutV3/DialoutV3",
+     "/huawei_dialout.gRPCDataservice/dataPublish", "/mdt_dialout.gRPCMdtDialout/MdtDialout"],
+)  # fmt: skip
+def test_hostile_messages_end_nothing(tmp_path: Path, path: str) -> None:
+    """Random bytes, mutated messages, fields of the wrong kind: the stream goes on, all is recorded."""
+    rng = random.Random(1)
+    seeds = [h3c(b"{}", chunk=(9, 3, 2)), Chunk(ReqId=-1, data=b"x" * 50, totalSize=99).SerializeToString(),
+             Args(errors=b"\xff", data_json=b"{").SerializeToString(), GNMI[0], b""]  # fmt: skip
+    messages = []
+    for _ in range(500):
+        spoiled = bytearray(rng.choice(seeds) or rng.randbytes(rng.randrange(40)))
+        for _ in range(rng.randrange(4)):
+            if spoiled:
+                spoiled[rng.randrange(len(spoiled))] = rng.randrange(256)
+        messages.append(bytes(spoiled))
+
+    async def run() -> None:
+        for metadata in ((), ((AGENT, "evil"),)):
+            async with listening(tmp_path / str(len(metadata))) as (at, board):
+                await stream(at, path, [*messages, h3c(b"{}")], metadata=metadata)
+                assert sum(health.messages for health in board) == 501
+
+    asyncio.run(run())
 
 
 def test_fragments_without_end_are_given_up(
