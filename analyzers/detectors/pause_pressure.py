@@ -78,7 +78,11 @@ def _held(tables: Tables, knobs: Knobs) -> pl.LazyFrame:
             .agg(
                 pl.col("start").min(),
                 (pl.col("start") + pl.col("width_ns")).max().alias("end"),
-                pl.col("paused_ns", "transitions").sum(),
+                # of the bins, and at least what the worst window held
+                pl.max_horizontal(
+                    pl.col("paused_ns").sum(), (pl.col("held") * over).max().cast(pl.Int64)
+                ).alias("paused_ns"),
+                pl.col("transitions").sum(),
                 pl.col("held", "turns").max(),
                 value=measure.max(),
                 limit=pl.lit(limit),
