@@ -17,6 +17,7 @@ class ClockKnobs:
     """Limits, each with its reason."""
 
     skew_ns: int = 2_000_000_000  # a network and a collector together stay far below
+    step_ns: int = 50_000_000  # smaller steps spoil no rate worth looking at
     burst: float = 0.5  # of the usual interval: readings that follow faster were buffered
 
 
@@ -25,8 +26,15 @@ def stepped(rows: pl.DataFrame, knobs: ClockKnobs) -> pl.DataFrame:
 
     ``rows`` has s, device, cumulative, ts, seen and value, a row a reading.
     """
+    behind = pl.col("seen") - pl.col("ts")
+    uneven = (
+        rows.group_by("device")
+        .agg(spread=behind.max() - behind.min())
+        .filter(pl.col("spread") >= knobs.step_ns)
+    )
     ordered = (
         rows.filter("cumulative")
+        .join(uneven, on="device", how="semi")
         .sort("s", "seen", "ts")
         .with_columns(
             d_ts=pl.col("ts").diff().over("s"),
