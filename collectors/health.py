@@ -68,7 +68,7 @@ class Board:
         if (kind, name) not in self._of:
             if len(self._of) >= SOURCES:  # anybody may call a listener, from ever new addresses
                 gone = [key for key, health in self._of.items() if health.state == "gone"]
-                for key in gone or list(self._of)[:1]:
+                for key in gone or [key for key in self._of if key[0] != "gnmi"][:1]:
                     del self._of[key]
             self._of[kind, name] = Health(name, kind, address)
         return self._of[kind, name]

@@ -16,6 +16,7 @@ from collectors.gnmi import Pauses
 from collectors.records import Method
 from collectors.requests import asks, depth
 from collectors.server import Options, serving
+from dashboards.commands.presets import PRESETS
 from tests.collecting import (
     SYNC,
     Authority,
@@ -387,6 +388,27 @@ def test_a_target_that_never_says_it_is_in_sync(tmp_path: Path) -> None:
 
     asyncio.run(run())
     assert not notes(tmp_path, "synced")
+
+
+def test_sonic_has_a_connection_and_a_database_for_each_subscription(tmp_path: Path) -> None:
+    """The preset on a SONiC target: what it does not have is left out, JSON comes in its own form."""
+
+    async def run(address: str) -> None:
+        wanted = Target("leaf0", address, PRESETS["sonic"], encoding="json_ietf")
+        async with dialling(tmp_path, wanted) as (_, board):
+            await until(lambda: len(list(board)) == 3)
+            counters = board.of("gnmi", "leaf0/COUNTERS_DB")
+            await until(lambda: counters.state == "streaming")
+            await until(lambda: all(h.state in ("refused", "streaming") for h in board))
+            assert counters.encoding == "json_ietf"
+
+    with serving([timeline()], Options(platform="sonic", loop=True, wait=0)) as replay:
+        asyncio.run(run(replay.endpoints[0].address))
+    found = [r.update for r in responses(tmp_path) if r.HasField("update")]
+    blobs = [(u.path, json.loads(u.val.json_ietf_val)) for n in found for u in n.update]
+    queues = next(blob for path, blob in blobs if path.elem[-1].name == "Queues")
+    assert {n.prefix.target for n in found} <= {"COUNTERS_DB", "APPL_DB", "STATE_DB"}
+    assert any(key.endswith(":3") for key in queues)
 
 
 def test_odd_responses_are_counted_not_fatal(tmp_path: Path) -> None:

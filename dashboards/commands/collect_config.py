@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from collectors.config import Config, EventInput, Listener, Subscription, Target, Tls
-from dashboards.commands.presets import PRESETS
+from dashboards.commands.presets import ENCODINGS, PRESETS
 from dashboards.commands.values import duration
 
 
@@ -105,6 +105,27 @@ class StoreText(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
     devices: dict[str, str] = {}
 
 
+class DiagnoseText(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """``[diagnose]``: look at the newest readings of the store again and again.
+
+    ``topology`` is anything ``fabric topology`` reads; ``intervals`` is how many readings back.
+    """
+
+    topology: list[str]
+    every: str = "1s"
+    intervals: int = 60
+
+
+class AlertsText(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """``[alerts]``: who is told of incidents at least so sure; ``dashboard`` is linked to."""
+
+    alertmanager: list[str] = []
+    webhooks: list[str] = []
+    token_env: str = ""
+    confidence: float = 0.6
+    dashboard: str = ""
+
+
 class ConfigText(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -117,14 +138,20 @@ class ConfigText(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_onl
     listen: list[ListenText] = []
     events: list[EventsText] = []
     store: StoreText | None = None
+    diagnose: DiagnoseText | None = None
+    alerts: AlertsText | None = None
+    metrics: str = ""
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """A configuration: what collectors do, and where readings are kept."""
+    """A configuration: what collectors do, where readings are kept, what is made of them."""
 
     config: Config
     store: StoreText | None
     files: tuple[Path, ...]  # what it was made of: a change of any is a reason to load it again
+    diagnose: DiagnoseText | None = None
+    alerts: AlertsText | None = None
+    metrics: str = ""
 
 
 def load(path: Path) -> Loaded:
@@ -154,7 +181,9 @@ def load(path: Path) -> Loaded:
         raise ValueError(f"{path}: {error}") from error
     if not (config.targets or config.listeners or config.events):
         raise ValueError(f"{path}: nothing to collect from: no targets, listen or events")
-    return Loaded(config, text.store, tuple(files))
+    if (text.diagnose or text.alerts) and not text.store:
+        raise ValueError(f"{path}: diagnose and alerts work on a [store], and there is none")
+    return Loaded(config, text.store, tuple(files), text.diagnose, text.alerts, text.metrics)
 
 
 def _check_names(names: Iterable[str]) -> None:
@@ -238,6 +267,7 @@ def _target(text: ConfigText, own: TargetText, base: Path) -> Target:
         for name in ("encoding", "prefix_target", "qos", "depth", "user")
         if given(name)
     }
+    more.setdefault("encoding", ENCODINGS.get(given("platform") or "", ""))
     for key in ("stale", "timeout"):
         if given(key):
             more[f"{key}_ns"] = duration(given(key), key)

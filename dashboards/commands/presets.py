@@ -72,3 +72,6 @@ PRESETS: Final[dict[str, tuple[Subscription, ...]]] = {
         ),
     ),
 }  # fmt: skip
+
+# SONiC offers PROTO too, but writes its tables as JSON whatever is asked for (sonic-gnmi: db_client.go).
+ENCODINGS: Final = {"sonic": "json_ietf"}
