@@ -60,13 +60,13 @@ def rate_control(tables: Tables, profile: str = "") -> pl.DataFrame:
 
 def replay(profile: Profile, line_bps: int, bins: pl.DataFrame, cnps: Any) -> list[dict[str, Any]]:
     """Allowed rate, alpha, what was sent and the CNPs of every bin of one flow."""
-    reaction = Reaction(profile, float(line_bps))
+    begin = min(bins["start"][0], int(cnps[0]))
+    reaction = Reaction(profile, float(line_bps), begin)
     rows = []
     at = 0
     for start, width, size in bins.select("start", "width_ns", "bytes").iter_rows():
-        while (
-            at < len(cnps) and cnps[at] < start
-        ):  # nothing was sent then, and CNPs came all the same
+        # CNPs may come while nothing is sent
+        while at < len(cnps) and cnps[at] < start:
             reaction.advance(int(cnps[at]), 0.0)
             reaction.cnp()
             at += 1

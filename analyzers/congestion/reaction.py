@@ -10,19 +10,19 @@ from analyzers.congestion.profiles import Profile
 
 
 class Reaction:
-    """Rate and alpha of a queue pair in time; starts at line rate, with nothing heard.
+    """Rate and alpha of a queue pair in time; at ``begin`` it has line rate and has heard nothing.
 
     ``carried_bits`` grows by the rate times the time that passes: its growth over a span is the mean rate.
     """
 
-    def __init__(self, profile: Profile, line_bps: float) -> None:
+    def __init__(self, profile: Profile, line_bps: float, begin: int = 0) -> None:
         self.profile = profile
         self.line = line_bps
         self.rate = self.goal = line_bps
         self.carried_bits = 0.0
         self._alpha = 1.0
         self._begun = False
-        self._now = self._alpha_at = self._rise_at = self._look_at = 0
+        self._now = self._alpha_at = self._rise_at = self._look_at = begin
         self._timer = self._counter = 0  # increases since the last cut, by cause
         self._bytes = 0.0
         self._heard_alpha = self._heard_rate = False
