@@ -163,7 +163,7 @@ def _capped(case: Case, x: int, crowd: Flags, knobs: Knobs) -> list[Cause]:
                 f"an even {percent(float(level))} of line rate whenever its queue stood, not held"
             )
             begin, end = int(deep[first]), int(deep[last - 1]) + 1
-            return [_slow(case, x, begin, end, float(level), text, 0.75)]
+            return [_slow(case, x, begin, end, float(level), text, 0.55)]
     return []
 
 
