@@ -103,6 +103,21 @@ def test_traffic_without_a_plan_is_no_collective(kind: str, tmp_path: Path) -> N
         assert with_collectives(what.run.tables).collectives.collect().is_empty()
 
 
+def test_a_pulled_kv_cache_flows_from_prefill_to_decode(tmp_path: Path) -> None:
+    rng = draw()
+    prefill, decode = ["host1", "host2"], ["host9", "host10", "host14"]
+    given = {"kind": "kv_cache", "prefill": prefill, "decode": decode, "size": 128 * KB, "layers": 6,
+             "requests": 4, "period_us": 500, "pull": True, "seed": rng.randint(1, 99)}  # fmt: skip
+    plan = scenario([given], seed=rng.randint(1, 10**6))
+    with seen(tmp_path, plan) as what:
+        found = with_collectives(what.run.tables)
+        rows, carried = found.collectives.collect(), found.carried.collect()
+    assert rows["kind"].unique().to_list() == ["kv_cache"]
+    assert set(carried["src"]) <= {address(plan, host) for host in prefill}
+    assert set(carried["dst"]) <= {address(plan, host) for host in decode}
+    assert rows["measured_bytes"].sum() == sum(m.bytes for m in plan.plan.messages)
+
+
 def test_two_jobs_on_the_same_hosts_are_told_apart(tmp_path: Path) -> None:
     rng = draw()
     ring = {"kind": "all_reduce", "hosts": ["host0-7"], "size": 512 * KB, "iterations": 3,
