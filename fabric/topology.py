@@ -52,9 +52,15 @@ __all__ = [
 
 WIRINGS_KEPT = 16  # a fabric that rewires often is asked about a few moments, not about all
 
+ROUTINGS = ("ecmp", "spray", "adaptive")
+
 
 class Fabric:
     """Devices and links, asked by name. Rows that contradict each other are a ValueError.
+
+    ``routing`` is how the switches are declared to choose among equal ways: by a hash of the flow
+    (``ecmp``), packet by packet (``spray``), or by load (``adaptive``). Where packets of a flow take
+    several ways, their overtaking each other is no anomaly.
 
     Importers report contradictions before they get here; see :mod:`fabric.inventory`.
     """
@@ -68,8 +74,11 @@ class Fabric:
         accelerators: Iterable[Accelerator] = (),
         ranks: Iterable[Rank] = (),
         name: str = "",
+        routing: str = "ecmp",
     ) -> None:
-        self.name = name
+        if routing not in ROUTINGS:
+            raise ValueError(f"routing {routing!r}: one of {', '.join(ROUTINGS)}")
+        self.name, self.routing = name, routing
         self.devices: Mapping[str, Device] = {device.name: device for device in devices}
         self.links: tuple[Link, ...] = tuple(links)
         self.circuits: tuple[Circuit, ...] = tuple(circuits)

@@ -13,6 +13,7 @@ from analyzers.detectors import DETECTORS, OPEN_KINDS, SEVERITIES, run_detectors
 from analyzers.frames import schema
 from analyzers.tables import NAMES, Tables, tables
 from fabric.schema import FINDINGS, TABLES
+from fabric.topology import Fabric
 from tests.detector_cases import CASES, MS, Case, bins, given_tables, pause, point
 
 MODULES = {short_name(module): module for module in DETECTORS}
@@ -202,3 +203,15 @@ def test_what_a_graver_finding_says_is_not_said_again(
 
 def test_nothing_in_nothing_out() -> None:
     assert run_detectors(tables()).equals(pl.DataFrame(schema=schema(FINDINGS)))
+
+
+def test_overtaking_is_no_anomaly_where_packets_are_sprayed() -> None:
+    module = MODULES["reordering"]
+    sprayed = Fabric([], [], routing="spray")
+    for case in cases_of("reordering"):
+        if not case.expected:
+            continue
+        given = given_tables(case.given)
+        severity = module.detect(given, sprayed, module.Knobs()).collect()["severity"].to_list()
+        harm = case.name == "answered with a NAK"
+        assert severity == ["warning" if harm else "info"] * len(severity)

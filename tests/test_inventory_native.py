@@ -281,3 +281,12 @@ def test_line_of_a_json_key() -> None:
     assert json_line(text, ("a", 1, "c")) == 4
     assert json_line(text, ("a", 1, "missing")) == 3
     assert json_line(text, ()) == 1
+
+
+def test_declared_routing_is_kept_and_checked(tmp_path: Path) -> None:
+    text = "fabric: 1\nrouting: spray\ndevices: {a: {role: leaf}}\n"
+    fabric = load([written(tmp_path, text)]).fabric
+    assert fabric.routing == "spray"
+    assert load([written(tmp_path, yaml_text(fabric))]).fabric.routing == "spray"
+    with pytest.raises(ValueError, match=r"pod.yaml:2: routing: routing is one of ecmp, spray"):
+        load([written(tmp_path, text.replace("spray", "luck"))])

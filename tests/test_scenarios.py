@@ -16,9 +16,9 @@ from fabric.simulator import state as st
 from fabric.simulator.build import Built
 from fabric.simulator.faults import changes
 from fabric.simulator.outputs import RunFolder
-from fabric.simulator.run import simulate
+from fabric.simulator.run import Keep, simulate
 from fabric.simulator.scenario import load, parse
-from fabric.simulator.shipped import shipped, table
+from fabric.simulator.shipped import find, shipped, table
 from tests.accuracy.truth import seen
 from tests.data import ROOT
 
@@ -179,3 +179,41 @@ def test_every_class_of_cause_has_a_scenario() -> None:
     assert alone == covered
     assert {2, 3} <= {len(one.classes) for one in shipped()}, "together, too"
     assert table() in (ROOT / "docs/simulator.md").read_text()
+
+
+def test_a_run_declares_its_routing_rails_and_addresses(tmp_path: Path) -> None:
+    run(find("reordering"), tmp_path / "sprayed")
+    assert load_fabric([tmp_path / "sprayed/topology.json"]).fabric.routing == "spray"
+    _, _ = run(find("rail_misplacement"), tmp_path / "rails")
+    fabric = load_fabric([tmp_path / "rails/topology.json"]).fabric
+    assert fabric.routing == "ecmp"
+    assert {link.rail for link in fabric.links} == {0, 1}
+    flows = pl.read_csv(tmp_path / "rails/flows.csv")
+    for port, address in flows.select("src", "src_ip").unique().iter_rows():
+        assert str(fabric.locate(address)) == port
+
+
+def test_priorities_are_held_apart() -> None:
+    """An incast in priority 4 is paused there; what shares its links in priority 3 is not."""
+    text = {
+        "duration_us": 1500,
+        "fabric": {"kind": "clos2", "leaves": 2, "spines": 1, "hosts_per_leaf": 6, "host_gbps": 100,
+                   "uplink_gbps": 800},
+        "switching": {"lossless": [3, 4], "buffer_bytes": 4000000},
+        "traffic": {"rate_control": False},
+        "workload": [
+            {"kind": "incast", "senders": ["host1-5"], "receiver": "host6", "size": 2000000,
+             "priority": 4, "reply_priority": 4},
+            {"kind": "incast", "senders": ["host0"], "receiver": "host7", "size": 8000000},
+        ],
+    }  # fmt: skip
+    scenario = parse(text, "two")
+    built = scenario.build()
+    simulate(built, scenario.duration_ns, Keep(), interval_ns=100_000)
+    held = built.state.queue["rx_xoff"].sum(axis=0)
+    assert held[4] > 0
+    assert held[3] == 0
+    assert built.state.message["delivered"][-1] >= 0
+    alone = 8000000 * (1024 + 58 + 24) / 1024 * 8 / 100  # ns at line rate
+    took = (built.state.message["delivered"][-1] - built.state.message["started"][-1]) / 1000
+    assert took < 1.1 * alone

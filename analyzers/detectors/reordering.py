@@ -4,7 +4,8 @@ A packet arrived after one with a higher PSN, sooner than a resend could have co
 asked for it. Per-flow ECMP keeps a queue pair on one path, so overtaking means a route change, an
 adaptive-routing port or a broken bundle; a go-back-N receiver answers with a NAK and all is sent
 again (IBTA 9.7.5.2.8). Harmless where packets are sprayed and the NIC accepts any order: told as
-information where the acknowledgements were seen and nothing was sent again. A mirror port that
+information where the acknowledgements were seen and nothing was sent again, or where the fabric is
+declared to spray or to route by load and no harm was seen. A mirror port that
 gathers several queues can itself disturb the order.
 """
 
@@ -36,8 +37,9 @@ class Knobs:
     )
 
 
-def detect(tables: Tables, _fabric: Fabric | None, knobs: Knobs) -> pl.LazyFrame:
-    """FINDINGS of kind reordering."""
+def detect(tables: Tables, fabric: Fabric | None, knobs: Knobs) -> pl.LazyFrame:
+    """FINDINGS of kind reordering; where packets are sprayed, overtaking alone is information."""
+    wanted = pl.lit(fabric is not None and fabric.routing != "ecmp")
     late = pl.col("kind") == "reorder"
     spurious = (pl.col("verdict") == "spurious").any().over("src", "dst", "qpn", "epoch")
     extra = (
@@ -59,7 +61,7 @@ def detect(tables: Tables, _fabric: Fabric | None, knobs: Knobs) -> pl.LazyFrame
         ),
         __name__,
         ADVICE,
-        severity=pl.when(pl.col("harm") | pl.col("one_sided"))
+        severity=pl.when(pl.col("harm") | (pl.col("one_sided") & ~wanted))
         .then(pl.lit("warning"))
         .otherwise(pl.lit("info")),
         limit=pl.lit(knobs.least),
@@ -75,6 +77,8 @@ def detect(tables: Tables, _fabric: Fabric | None, knobs: Knobs) -> pl.LazyFrame
             common.duration(pl.col("lateness")),
             pl.when("harm")
             .then(pl.lit("receivers asked for packets that were only late"))
+            .when(wanted)
+            .then(pl.lit("the fabric is declared to spread packets over its paths"))
             .when("one_sided")
             .then(pl.lit("whether it did harm was not captured"))
             .otherwise(pl.lit("nothing was sent again for it")),

@@ -14,6 +14,8 @@ from json.decoder import JSONDecodeError
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fabric.topology import ROUTINGS
+
 Key = str | int
 LineOf = Callable[[str, Sequence[Key]], int]
 
@@ -184,6 +186,14 @@ class Node(NamedTuple):
     def _kind(self) -> str:
         names = {dict: "a mapping", list: "a list", str: "text", bool: "a truth value"}
         return names.get(type(self.value), f"{self.value!r}")
+
+
+def routing_of(node: Node) -> str:
+    """A declared way to choose among equal paths; empty where none is declared."""
+    text = node.text()
+    if text not in ("", *ROUTINGS):
+        raise node.error(f"routing is one of {', '.join(ROUTINGS)}")
+    return text
 
 
 def text_of(path: Path) -> str:

@@ -85,6 +85,7 @@ class Found:
     path: str
     kind: str
     name: str = ""
+    routing: str = ""
     devices: dict[str, Device] = field(default_factory=dict)
     claims: list[Claim] = field(default_factory=list)
     circuits: list[Circuit] = field(default_factory=list)

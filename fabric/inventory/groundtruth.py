@@ -1,14 +1,15 @@
 """``topology.json`` of a simulated run: nodes with kind, role and address, links with rate and delay.
 
 The file states propagation delays; the length follows from the speed of light in fibre. The MAC
-address of every port follows from the numbering that the file itself declares.
+address of every port follows from the numbering that the file itself declares. ``routing``, ``rail`` and
+``plane`` of links and ``addresses`` by port are there where they say more than the rest.
 """
 
 import re
 from pathlib import Path
 
 from fabric.cables import Device, Nic, Port
-from fabric.inventory.document import Node, read_json
+from fabric.inventory.document import Node, read_json, routing_of
 from fabric.inventory.found import Claim, Found
 from fabric.units import LIGHT_M_PER_S, SECOND_NS
 
@@ -26,9 +27,10 @@ def matches(path: Path, head: str) -> bool:
 def read(path: Path) -> Found:
     """Read the file; ValueError names file, line and key."""
     root = read_json(path)
-    found = Found(str(path), KIND, name=path.resolve().parent.name)
+    found = Found(str(path), KIND, path.resolve().parent.name, routing_of(root.get("routing")))
     numbers: dict[str, int] = {}
     address: dict[str, str] = {}
+    apart: dict[str, dict[str, str]] = {}  # of hosts with several NICs: port -> address
     for node in root.need("nodes").elements():
         name = node.need("name").text()
         if name in found.devices:
@@ -37,6 +39,7 @@ def read(path: Path) -> Found:
         found.devices[name] = Device(name, role)
         numbers[name] = node.get("id").integer(-1)
         address[name] = node.get("ip").text()
+        apart[name] = {port: ip.text() for port, ip in node.get("addresses").members()}
     coded = root.get("mac_scheme").text() == MAC_SCHEME
     for link in root.need("links").elements():
         claim = _claim(link, found)
@@ -44,7 +47,7 @@ def read(path: Path) -> Found:
         for end in (claim.a, claim.b):
             number = numbers[end.device]
             mac = _mac(number, end.port) if coded and number >= 0 else ""
-            ip = address[end.device]
+            ip = apart[end.device].get(end.port, address[end.device])
             if mac or ip:
                 found.nics.append(Nic(end, "", (ip,) if ip else (), mac))
     return found
@@ -74,6 +77,8 @@ def _claim(link: Node, found: Found) -> Claim:
         link,
         speed,
         link.get("delay_ns").integer() * FIBRE_M_PER_NS,
+        link.get("rail").integer(-1),
+        link.get("plane").integer(-1),
     )
 
 

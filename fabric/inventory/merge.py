@@ -93,6 +93,7 @@ def assemble(found: Sequence[Found], ignored: Sequence[str] = ()) -> Inventory:
             for row in part.ranks
         ],
         name=next((part.name for part in found if part.name), ""),
+        routing=next((part.routing for part in found if part.routing), "ecmp"),
     )
     return Inventory(
         fabric,

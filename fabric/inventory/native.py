@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fabric.cables import FOREVER, ROLES, Accelerator, Circuit, Device, Nic, Port, Rank
-from fabric.inventory.document import Node, length_m, moment_ns, read_yaml, speed_bps
+from fabric.inventory.document import Node, length_m, moment_ns, read_yaml, routing_of, speed_bps
 from fabric.inventory.found import Claim, Found
 from fabric.inventory.native_qos import read_qos
 
@@ -35,10 +35,12 @@ def read(path: Path) -> Found:
     root = read_yaml(path)
     if not isinstance(root.value, dict):
         raise root.error("a mapping is expected")
-    root.known("fabric", "name", "defaults", "devices", "links", "circuits", "ranks", "qos")
+    root.known(
+        "fabric", "name", "routing", "defaults", "devices", "links", "circuits", "ranks", "qos"
+    )
     if root.need("fabric").integer() != VERSION:
         raise root.get("fabric").error(f"this reads format {VERSION}")
-    found = Found(str(path), KIND, name=root.get("name").text())
+    found = Found(str(path), KIND, root.get("name").text(), routing_of(root.get("routing")))
     for key, node in root.get("devices").members():
         for name in expand(key, node):
             _device(name, node, found)

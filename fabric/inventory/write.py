@@ -37,6 +37,8 @@ def _lines(fabric: Fabric) -> Iterator[str]:
     yield "fabric: 1"
     if fabric.name:
         yield f"name: {_quoted(fabric.name)}"
+    if fabric.routing != "ecmp":
+        yield f"routing: {fabric.routing}"
     hosts = _host_lines(fabric)
     yield "devices:"
     for device in fabric.devices.values():

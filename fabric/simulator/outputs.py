@@ -284,17 +284,18 @@ def topology_of(scenario: Scenario) -> dict[str, Any]:
         node["kind"] = "host" if device.role == "host" else "switch"
         if device.role == "host":
             node["ip"] = plan.address(plan.host_port(device.name))
+            ports = scenario.fabric.ports(device.name)
+            if len(ports) > 1:
+                node["addresses"] = {port.port: plan.address(port) for port in ports}
         nodes.append(node)
-    links = [
-        {
-            "a": str(link.a),
-            "b": str(link.b),
-            "bps": link.speed_bps,
-            "delay_ns": 1000 if link.length_m != link.length_m else round(link.length_m / 0.198),
-        }
-        for link in cables
-    ]
-    return {"nodes": nodes, "links": links, "ecmp": "crc32 of the 5-tuple, seeded by device"}
+    links = []
+    for link in cables:
+        row: dict[str, Any] = {"a": str(link.a), "b": str(link.b), "bps": link.speed_bps}
+        metres = link.length_m
+        row["delay_ns"] = 1000 if metres != metres else round(metres / 0.198)
+        row |= {k: v for k, v in (("rail", link.rail), ("plane", link.plane)) if v >= 0}
+        links.append(row)
+    return {"nodes": nodes, "links": links, "routing": scenario.fabric.routing}
 
 
 def _json(path: Path, content: dict[str, Any]) -> None:

@@ -17,6 +17,8 @@ from fabric.simulator.workloads import WORKLOADS
 from fabric.topology import Fabric
 
 US = 1000
+# of all queue pairs below traffic, of those of one workload in its table
+SETTABLE = [f.name for f in fields(QueuePair) if f.default is not MISSING and f.name != "read"]
 BUILDERS: dict[str, Callable[..., Fabric]] = {
     "clos2": builders.clos2,
     "clos3": builders.clos3,
@@ -141,10 +143,10 @@ def parse(text: dict[str, Any], name: str, seed: int | None = None) -> Scenario:
     }
     spray = bool(traffic.pop("spray", False)) or bool(nics.get("adaptive"))
     polarised = bool(traffic.pop("polarised", False))
+    fabric.routing = "adaptive" if nics.get("adaptive") else "spray" if spray else "ecmp"
     qos = _times(traffic)
-    settable = [f.name for f in fields(QueuePair) if f.default is not MISSING and f.name != "read"]
-    if unknown := qos.keys() - set(settable):
-        raise ValueError(f"traffic.{min(unknown)}: unknown; known: {', '.join(settable)}")
+    if unknown := qos.keys() - set(SETTABLE):
+        raise ValueError(f"traffic.{min(unknown)}: unknown; known: {', '.join(SETTABLE)}")
     plan = Plan(fabric, seed, spray, polarised, qos)
     causes = _workloads(plan, text.pop("workload", []))
     faults = _faults(text.pop("fault", []), fabric)
@@ -218,11 +220,12 @@ def _built(kind: str, layout: dict[str, Any]) -> Fabric:
 
 def _workloads(plan: Plan, tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Add each workload to the plan; those with ``cause`` are causes in the label."""
-    causes = []
+    causes, common = [], plan.qos
     for i, table in enumerate(tables):
         where = f"workload[{i}]"
         table = _times(dict(table))
         kind = _pop(table, "kind", where)
+        plan.qos = common | {key: table.pop(key) for key in SETTABLE if key in table}
         if kind not in WORKLOADS:
             raise ValueError(f"{where}.kind: {kind!r} unknown; known: {', '.join(WORKLOADS)}")
         cause, roots = table.pop("cause", ""), list(table.pop("roots", []))
