@@ -172,7 +172,8 @@ def capture(
                 warned = True
                 say(
                     f"{options.interface}: its RDMA hardware counted {now - counted} packets and none "
-                    "was seen here: RoCE bypasses the kernel; capture at a mirror port or a tap"
+                    "was seen here: RoCE bypasses the kernel; capture at a mirror port or a tap, "
+                    "or switch on the driver's sniffer (ethtool --set-priv-flags IF sniffer on)"
                 )
             counted, roce = now, stats.roce
     finally:

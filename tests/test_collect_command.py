@@ -247,6 +247,33 @@ targets:
     assert (c.name, c.address, c.tls) == ("leaf9", "10.0.0.9:6030", None)
 
 
+def test_the_switches_of_a_topology_are_targets(tmp_path: Path) -> None:
+    written(tmp_path, """
+name: lab
+topology:
+  nodes:
+    leaf1: {kind: nokia_srlinux}
+    spine1: {kind: nokia_srlinux}
+    host1: {kind: linux}
+  links:
+    - endpoints: ["leaf1:e1-1", "spine1:e1-1"]
+    - endpoints: ["leaf1:e1-2", "host1:eth1"]
+""", "lab.clab.yml")  # fmt: skip
+    config = load(written(tmp_path, """
+folder = "l"
+targets_topology = ["lab.clab.yml"]
+[defaults]
+port = 57400
+platform = "srlinux"
+[[targets]]
+name = "leaf1"
+address = "10.0.0.1"
+""")).config  # fmt: skip
+    assert [(t.name, t.address) for t in config.targets] == [
+        ("leaf1", "10.0.0.1:57400"), ("spine1", "spine1:57400"),
+    ]  # fmt: skip
+
+
 def test_yaml_is_toml(tmp_path: Path) -> None:
     toml = written(tmp_path, 'folder = "l"\n[[targets]]\naddress = "a:1"\nplatform = "sonic"\n')
     yaml = written(tmp_path, "folder: l\ntargets:\n- address: a:1\n  platform: sonic\n", "c.yaml")

@@ -134,6 +134,7 @@ class ConfigText(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_onl
     defaults: TargetText = TargetText()
     targets: list[TargetText] = []
     targets_files: list[str] = []
+    targets_topology: list[str] = []
     subscriptions: dict[str, SubscriptionText] = {}
     listen: list[ListenText] = []
     events: list[EventsText] = []
@@ -162,6 +163,11 @@ def load(path: Path) -> Loaded:
     for name in text.targets_files:
         files.append(base / name)
         targets += _others(base / name)
+    if text.targets_topology:
+        sources = [base / name for name in text.targets_topology]
+        files += sources
+        known = {one.name for one in targets}
+        targets += [TargetText(name=name) for name in _switches(sources) if name not in known]
     try:
         _check_names(text.subscriptions)
         config = Config(
@@ -233,6 +239,14 @@ def _others(path: Path) -> list[TargetText]:
             f"{path}: no targets: neither a list of ours nor gnmic's names"
         )
     return [_gnmic(str(name), one or {}) for name, one in data.items()]
+
+
+def _switches(sources: list[Path]) -> list[str]:
+    """The switches of a topology; they are called by their names at ``defaults.port``."""
+    from fabric.inventory import load as learn
+
+    devices = learn(sources).fabric.devices.values()
+    return [device.name for device in devices if device.role not in ("host", "ocs")]
 
 
 def _gnmic(name: str, one: dict[str, Any]) -> TargetText:
