@@ -13,7 +13,8 @@ RANK: Final = (
     "congestion_drop", "lossy_link", "degraded_link", "pcie_bottleneck", "slow_receiver",
     "receiver_not_ready", "livelock", "tail_loss", "reordering",
     "ecn_misconfig", "cnp_starvation", "hostile_burst", "incast", "polarization", "collective_hotspot",
-    "ecmp_collision", "contention", "pfc_backpressure", "counter_fault", "victim",
+    "ecmp_collision", "contention", "pfc_backpressure", "counter_fault", "sender_late",
+    "receiver_late", "victim",
     "undetermined",
 )  # fmt: skip
 

@@ -52,8 +52,13 @@ SPEAKS: Final[dict[str, Kind]] = {
     "loss_between": Kind("lossy_link", 0.6, "error and drop counters of this link", "congestion_drop"),
     "loss_upstream": Kind("lossy_link", 0.5, "error and drop counters on the way", "congestion_drop"),
     "loss_downstream": Kind("lossy_link", 0.5, "error and drop counters on the way", "congestion_drop"),
+    "sender_late": Kind("sender_late", 0.9, "", "contention: the network was free while it waited"),
+    "receiver_late": Kind("receiver_late", 0.9, "", "contention: the network was free while it waited"),
     "tail_loss": Kind("tail_loss", 0.8, "which link lost it", "receiver_late: it was sent again"),
 }  # fmt: skip
+LATER_NS: Final = (
+    100_000_000  # a loss shows when it is sent again: after an ACK timeout of 67 ms, say
+)
 # A cause makes these symptoms of it.
 EXPLAINS: Final[dict[str, frozenset[str]]] = {
     "pfc_storm": frozenset(
@@ -73,16 +78,33 @@ def seen(tables: Tables, findings: pl.DataFrame, fabric: Fabric | None) -> list[
     """Rows of INCIDENTS by what captures show, unranked; [] where nothing speaks for a cause."""
     rows = [*_holds(tables, fabric), *_spoken(findings, fabric)]
     rows = _one_each(rows)
-    explained = {
-        id(row) for one in rows for row in rows if row["cls"] in EXPLAINS.get(one["cls"], ())
-    }
+    points = dict(findings.select("id", "point").iter_rows())
+    pairs = [
+        (one, row) for one in rows for row in rows if _makes(one, row, points, fabric is not None)
+    ]
+    explained = {id(row) for _, row in pairs}
     kept = [row for row in rows if id(row) not in explained]
     for one in kept:
-        for row in rows:
-            if row["cls"] in EXPLAINS.get(one["cls"], ()):
+        for cause, row in pairs:
+            if cause is one:
                 one["findings"] += row["findings"]
                 one["victims"] += [root for root in row["roots"] if root not in one["victims"]]
     return kept
+
+
+def _makes(
+    one: dict[str, Any], row: dict[str, Any], points: dict[str, str], one_fabric: bool
+) -> bool:
+    """Whether a cause makes another's symptoms: at the time or soon after, and where it can.
+
+    Without a topology nobody knows whether two points are of one fabric; what a point itself saw is.
+    """
+    if row["cls"] not in EXPLAINS.get(one["cls"], ()):
+        return False
+    if one["start"] > row["end"] or row["start"] > one["end"] + LATER_NS:
+        return False
+    here, there = ({points.get(name, "") for name in case["findings"]} for case in (one, row))
+    return one_fabric or not here or not there or not here.isdisjoint(there)
 
 
 def _row(cls: str, root: str, start: int, end: int, sure: float) -> dict[str, Any]:
