@@ -275,6 +275,15 @@ def test_a_real_job_of_three_nodes(with_logs: bool) -> None:
     assert reduce["communicator"] == ("0x1f82f8f6b7863cd3" if with_logs else "group 0")
 
 
+def test_one_tap_says_what_it_cannot_see() -> None:
+    folder = real_data("captures/rdma_ib_tutorial/nccl")
+    with analyze([str(folder / "ring2_node0.pcap")]) as run:
+        (row,) = run.tables.collectives.collect().rows(named=True)
+    assert row["kind"] == "send_recv"
+    assert row["confidence"] <= 0.4
+    assert "may be a ring" in row["missing"]
+
+
 def test_nothing_in_nothing_out_and_schemas_hold() -> None:
     found = with_collectives(tables())
     for frame, table in (

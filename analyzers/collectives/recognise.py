@@ -25,6 +25,7 @@ Ints = npt.NDArray[np.int64]
 SAME_SIZE: Final = 1.25  # sizes within this factor are one family: last chunks are a little smaller
 CHAIN: Final = 3  # messages on every edge before a chain of hosts is a pipeline
 TRAIN: Final = 3  # messages that make a train of layers
+ONE_TAP: Final = "taps at the other hosts: a chain seen from one place may be a ring"
 LOOK_ALIKE: Final = "job data: all-gather and reduce-scatter look alike on the wire"
 
 
@@ -162,6 +163,8 @@ def _group(data: pl.DataFrame, control: pl.DataFrame) -> Iterator[Group]:
     if found is None:
         return
     kind, algorithm, cut = found
+    if form == "chain" and not data["seen_twice"].any():
+        cut = cut._replace(confidence=min(cut.confidence, 0.4), missing=ONE_TAP)
     yield Group(
         kind, algorithm, members, data.with_columns(part=pl.Series(cut.part, dtype=pl.Int64)),
         own, cut.confidence, cut.missing,
