@@ -169,3 +169,13 @@ def test_explain_says_why_and_why_not(capsys: pytest.CaptureFixture[str]) -> Non
     assert json.loads(capsys.readouterr().out)["cls"] == "pfc_storm"
     assert cli.run(["explain", "incast", run]) == 2
     assert "no incident is named incast" in capsys.readouterr().err
+
+
+def test_counters_without_a_topology_are_not_called_healthy(
+    storm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "counters.parquet").write_bytes((storm / "storm" / "counters.parquet").read_bytes())
+    assert cli.run(["analyze", str(run)]) == 2
+    assert "without a topology.json" in capsys.readouterr().err

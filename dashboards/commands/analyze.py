@@ -142,6 +142,10 @@ def _analyze_run(
     from dashboards.report import facts as report
 
     fabric = seen.description.fabric if seen.description else None
+    if fabric is None and seen.held is None:
+        raise ValueError(
+            f"{folder}: counters without a topology.json say nothing of who holds whom"
+        )
     findings = seen.given.findings.collect()
     causes = incidents(seen.given, findings, fabric)
     facts = report.gather(seen.given, findings, seen.refused, 0, fabric, causes)
