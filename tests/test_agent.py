@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from collectors.agent import Agent, AgentOptions
 from collectors.batches import compose
 from collectors.config import Backoff, Listener, Tls
 from collectors.outbox import Item, Outbox
-from collectors.publisher import Servers
+from collectors.publisher import Publisher, Servers
 from collectors.rdma import RdmaOptions
 from collectors.records import Method
 from collectors.sonic import SonicOptions
@@ -230,6 +231,42 @@ def test_an_agent_survives_servers_that_come_and_go(tmp_path: Path) -> None:
     assert agent.outbox.dropped == 0
     # An acknowledgement that was lost makes a batch come twice; both bear the same number.
     assert sum(found.values()) <= 520 + 8 * 64
+
+
+def test_a_full_disk_of_the_listener_loses_nothing(tmp_path: Path) -> None:
+    """It acknowledges nothing while it cannot write; the agent keeps it all and sends it again."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to make a small disk")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", str(disk)], check=False
+    ).returncode:
+        pytest.skip("mount is not allowed here")
+    filler = disk / "filler"
+
+    async def run() -> None:
+        async with listening(disk / "log", limit_bytes=50_000) as (at, _):
+            box = Outbox(tmp_path / "buffer", memory_bytes=100_000)
+            publisher = Publisher("r", Servers((at,), backoff=QUICK), box)
+            for n in range(1, 101):
+                box.put(item(n, size=1000))
+            await until(lambda: publisher.acknowledged == 100)
+            with suppress(OSError):
+                filler.write_bytes(bytes(2 << 20))
+            for n in range(101, 201):
+                box.put(item(n, size=1000))
+            await until(lambda: "cannot record" in publisher.error)
+            assert publisher.acknowledged < 200
+            filler.unlink()
+            await until(lambda: publisher.acknowledged == 200)
+            publisher.close(0)
+
+    try:
+        asyncio.run(run())
+        assert {sequence for _, sequence in sequences(disk / "log")} == set(range(1, 201))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_an_agent_killed_and_started_again(tmp_path: Path) -> None:

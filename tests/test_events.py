@@ -12,7 +12,7 @@ from typing import Any
 import confluent_kafka
 import nats
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.config import EventInput
@@ -50,6 +50,7 @@ def found(folder: Path) -> list[Any]:
     return [e for body in bodies for e in (body if isinstance(body, list) else [body])]
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_values_are_cut_wherever_the_stream_is(data: st.DataObject) -> None:
     """Arrays, objects and indented ones, with and without anything between them, in any pieces."""
@@ -149,7 +150,9 @@ async def nats_server(folder: Path, port: int) -> AsyncIterator[str]:
         url = f"nats://127.0.0.1:{port}"
         for _ in range(200):
             try:
-                client = await nats.connect(url, allow_reconnect=False, reconnect_time_wait=0.02, error_cb=_silent)
+                client = await nats.connect(
+                    url, allow_reconnect=False, reconnect_time_wait=0.02, error_cb=_silent
+                )
             except OSError:
                 await asyncio.sleep(0.02)
                 continue
