@@ -237,6 +237,33 @@ def test_a_jobs_logs_name_ranks_kinds_and_every_byte(tmp_path: Path) -> None:
     assert found.operations.collect().height == 3 * n
 
 
+def test_double_trees_have_no_shape_but_a_log(tmp_path: Path) -> None:
+    rng = draw()
+    hosts = some_hosts(rng, 6, 8)
+    n, half = len(hosts), rng.randint(2, 4) * 16 * KB
+    trees = [
+        {
+            "kind": "tree",
+            "hosts": order,
+            "size": half,
+            "iterations": 2,
+            "think_us": 90,
+            "tag": "job",
+        }
+        for order in (hosts, hosts[::-1])
+    ]
+    plan = scenario(trees, seed=rng.randint(1, 10**6))
+    call = f"AllReduce: # count {2 * half} datatype 0"
+    nccl_logs(tmp_path / "logs", plan, hosts, "job", f"{call}; {call}")
+    with seen(tmp_path / "run", plan) as what:
+        rows = with_collectives(what.run.tables, load([tmp_path / "logs"])).collectives.collect()
+    assert rows.select("kind", "evidence", "number").rows() == [
+        ("all_reduce", "job", 0), ("all_reduce", "job", 1),
+    ]  # fmt: skip
+    assert rows["measured_bytes"].to_list() == [2 * (n - 1) * 2 * half] * 2
+    assert rows["expected_bytes"].to_list() == rows["measured_bytes"].to_list()
+
+
 def test_logs_that_do_not_fit_are_not_forced_on_the_traffic(tmp_path: Path) -> None:
     rng = draw()
     hosts = some_hosts(rng, 4, 6)

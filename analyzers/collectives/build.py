@@ -29,7 +29,7 @@ from analyzers.tables import Tables
 from fabric.schema import CARRIED, COLLECTIVES, STALLS
 
 TIMED: Final = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv", "broadcast",
-                "reduce", "gather", "scatter", "barrier")  # fmt: skip
+                "reduce", "gather", "scatter", "barrier", "collective")  # fmt: skip
 NEEDED: Final = list(Message._fields)
 MOST_TIMED: Final = 20_000  # messages of one operation whose critical path is followed
 LATE_SHARE: Final = 0.1  # of the operation: less is nobody's fault

@@ -92,6 +92,9 @@ def _families(data: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 def _of_one(data: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """The same within one communicator, or without any."""
+    if data["communicator"][0]:
+        yield data
+        return
     for edges in components(_edges(data)):
         whole = _of(data, edges)
         if shape(edges) in ("ring", "tree", "chain", "star") or _regular(whole):
@@ -160,6 +163,8 @@ def _group(data: pl.DataFrame, control: pl.DataFrame) -> Iterator[Group]:
         found = ("send_recv", "direct", cutting.by_pauses(data, patient=True))
     else:
         found = _one_way(data, edges, own)
+    if found is None and data["communicator"][0]:  # a job's, though its shape is none of these
+        found = ("collective", "", cutting.by_pauses(data))
     if found is None:
         return
     kind, algorithm, cut = found
