@@ -144,7 +144,7 @@ def _analyze_run(
     fabric = seen.description.fabric if seen.description else None
     if fabric is None and seen.held is None:
         raise ValueError(
-            f"{folder}: counters without a topology.json say nothing of who holds whom"
+            f"{seen.title}: counters without a topology.json say nothing of who holds whom"
         )
     findings = seen.given.findings.collect()
     causes = incidents(seen.given, findings, fabric)
