@@ -24,6 +24,7 @@ Ints = npt.NDArray[np.int64]
 
 SAME_SIZE: Final = 1.25  # sizes within this factor are one family: last chunks are a little smaller
 CHAIN: Final = 3  # messages on every edge before a chain of hosts is a pipeline
+LAYERS: Final = 0.6  # share of the trains that have the commonest number of messages
 TRAIN: Final = 3  # messages that make a train of layers
 ONE_TAP: Final = "taps at the other hosts: a chain seen from one place may be a ring"
 LOOK_ALIKE: Final = "job data: all-gather and reduce-scatter look alike on the wire"
@@ -223,7 +224,8 @@ def _layers(data: pl.DataFrame) -> tuple[str, str, cutting.Cut] | None:
     trains = cutting.trains(data)
     lengths = np.bincount(trains)
     equal = data["bytes"].n_unique() <= 2 and np.median(lengths) >= TRAIN
-    if len(lengths) < 2 or not equal or not cutting.is_steady(data, trains):
+    alike = np.bincount(lengths).max() >= LAYERS * len(lengths)  # every request has all layers
+    if len(lengths) < 2 or not (equal and alike) or not cutting.is_steady(data, trains):
         return None
     missing = "job data: a transfer layer by layer is all that is seen"
     return "kv_cache", "direct", cutting.Cut(trains, 0.7, missing)
