@@ -166,10 +166,10 @@ def test_dark_is_chosen_and_kept(launched: Browser, storm: Site) -> None:
         expect(page.locator("h1")).to_have_text("Audit")
         dark = page.evaluate(background)
         page.get_by_role("button", name="Light / dark").click()
-        page.wait_for_function("document.documentElement.dataset.scheme == 'light'")
+        expect(page.locator("html")).to_have_attribute("data-scheme", "light")
         assert page.evaluate(background) != dark
         page.reload()
-        page.wait_for_function("document.documentElement.dataset.scheme == 'light'")
+        expect(page.locator("html")).to_have_attribute("data-scheme", "light")
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,11 @@ def at_moment(rows: pl.DataFrame, moment: int, back_ns: int) -> pl.DataFrame:
 
 def worst_in(rows: pl.DataFrame, span: tuple[int, int]) -> pl.DataFrame:
     """The greatest value of each port in a time range and when it was: device, port, ts, value."""
+    worst = pl.col("value").arg_max()
     return (
         rows.filter(pl.col("ts").is_between(*span))
-        .sort("value", descending=True, nulls_last=True)
-        .group_by(PORT, maintain_order=True)
-        .agg(pl.col("ts").first(), pl.col("value").first())
+        .group_by(PORT)
+        .agg(pl.col("ts").get(worst), pl.col("value").get(worst))
     )
 
 
@@ -56,11 +56,18 @@ def grid(values: pl.DataFrame) -> pl.DataFrame:
     Devices in the order of their names with numbers counted as numbers, and ports the same way.
     """
     return (
-        values.with_columns(_device=natural("device"), _port=natural("port"))
+        values.join(_ranked(values, "device"), on="device")
+        .join(_ranked(values, "port"), on="port")
         .sort("_device", "_port")
         .group_by("device", maintain_order=True)
         .agg(pl.col("port", "value", "ts"), worst=pl.col("value").max())
     )
+
+
+def _ranked(values: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Each name of a column once, with its place in the natural order: names are few, rows are many."""
+    names = values.select(pl.col(column).unique())
+    return names.sort(natural(column)).with_row_index(f"_{column}")
 
 
 def natural(column: str) -> pl.Expr:

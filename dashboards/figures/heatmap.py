@@ -28,11 +28,11 @@ def packed(values: npt.NDArray[np.float32]) -> dict[str, str]:
 
 def heatmap(grid: pl.DataFrame, metric: Metric) -> dict[str, Any]:
     """The picture of :func:`analyzers.views.fleet.grid`; a port nobody read stays blank."""
-    ports = grid["port"].to_list()
-    width = max((len(names) for names in ports), default=1)
+    counts = grid["value"].list.len().to_numpy()
+    width = int(counts.max()) if len(counts) else 1
     values = np.full((grid.height, width), np.nan, np.float32)
-    for row, cells in enumerate(grid["value"].to_list()):
-        values[row, : len(cells)] = [np.nan if cell is None else cell for cell in cells]
+    cells = grid["value"].explode().cast(pl.Float32).fill_null(np.nan).to_numpy()
+    values[np.arange(width) < counts[:, None]] = cells
     top = metric.full or float(np.nanmax(values, initial=0.0)) or 1.0
     shown = "%{z:.1%}" if metric.unit == "share" else f"%{{z:,.4~s}} {metric.unit}"
     trace: dict[str, Any] = {
@@ -44,7 +44,7 @@ def heatmap(grid: pl.DataFrame, metric: Metric) -> dict[str, Any]:
         "hovertemplate": f"%{{y}} port %{{text}}<br>{shown}<extra></extra>",
     }  # fmt: skip
     if grid.height * width <= NAMED:
-        trace["text"] = [[esc(name) for name in names] for names in ports]
+        trace["text"] = [[esc(name) for name in names] for names in grid["port"].to_list()]
     else:
         trace["hovertemplate"] = f"%{{y}}, port no. %{{x}}<br>{shown}<extra></extra>"
     few = grid.height <= 60
