@@ -16,7 +16,7 @@ import polars as pl
 from analyzers.tables import Tables
 from fabric.codes import PSN_MASK
 
-MOST: Final = 500_000  # messages looked at: the first ones in time
+MOST: Final = 200_000  # messages looked at, the first ones in time: a hundred megabytes at the peak
 CONTROL_BYTES: Final = 512  # NCCL's clear-to-send: 64 bytes for each of up to 8 requests
 READ: Final = 2
 RESENT: Final = ("loss", "timeout", "rnr", "retransmission")
@@ -62,14 +62,14 @@ def traffic(tables: Tables) -> Traffic:
     own = _own(flows)
     views = _views(flows, own)
     unknown = pl.lit(-1, dtype=pl.Int32)
-    rows = _joined(messages, views).with_columns(
-        control=_control(),
+    rows = _joined(messages, views)
+    rows = rows.join(_control(rows), on="edge", how="left").with_columns(
         recovered=pl.lit(value=False),
         communicator=pl.lit(""),
         src_rank=unknown,
         dst_rank=unknown,
     )
-    rows = one_clock(_recovered(tables, rows)).sort("start", "edge", "k")
+    rows = one_clock(_recovered(tables, rows, views)).sort("start", "edge", "k")
     speeds = (
         tables.points.filter(pl.col("speed_bps") > 0)
         .select("point", "speed_bps")
@@ -168,36 +168,50 @@ def _first(side: str) -> pl.Expr:
 
 def _joined(messages: pl.DataFrame, views: pl.DataFrame) -> pl.DataFrame:
     """The messages of the near views, with their arrival at the far ones."""
+    near = messages.join(views.rename({"near": "flow"}), on="flow")
+    if (views["far"].is_null() | (views["far"] == views["near"])).all():  # one tap saw them all
+        zero = pl.lit(0, dtype=pl.Int64)
+        twice = near.with_columns(arrived="end", queued_ns=zero, seen_twice=pl.lit(value=False))
+    else:
+        twice = _arrivals(messages, near)
+    return (
+        twice.sort("edge", "start", "first_psn", maintain_order=True)
+        .with_columns(k=pl.int_range(pl.len()).over("edge"))
+        .drop("far", "operation")
+    )
+
+
+def _arrivals(messages: pl.DataFrame, near: pl.DataFrame) -> pl.DataFrame:
+    """Add when the messages of the near views were seen by the far ones, and how long they queued."""
     nth = pl.int_range(pl.len()).over("flow", "first_psn", order_by="start")
-    numbered = messages.with_columns(nth=nth)
-    near = numbered.join(views.rename({"near": "flow"}), on="flow")
-    far = numbered.select("first_psn", "nth", far="flow", arrived="end")
+    far = messages.select("first_psn", nth=nth, far="flow", arrived="end")
     transit = pl.col("arrived") - pl.col("end")
     return (
-        near.join(far, on=("far", "first_psn", "nth"), how="left")
+        near.with_columns(nth=nth)
+        .join(far, on=("far", "first_psn", "nth"), how="left")
         .with_columns(
-            k=pl.int_range(pl.len()).over("edge", order_by=("start", "first_psn")),
             queued_ns=(transit - transit.min().over("edge")).fill_null(0),
             seen_twice=pl.col("arrived").is_not_null() & (pl.col("far") != pl.col("flow")),
         )
         .with_columns(arrived=pl.col("arrived").fill_null(pl.col("end")))
-        .drop("nth", "far", "operation")
+        .drop("nth")
     )
 
 
-def _control() -> pl.Expr:
-    """Messages of flows that only say clear to send: small, against a flow of data the other way."""
-    most = pl.col("bytes").max().over("edge")
+def _control(rows: pl.DataFrame) -> pl.DataFrame:
+    """(edge, control): flows that only say clear to send: small, against data the other way."""
+    edges = rows.group_by("edge").agg(pl.col("src", "dst").first(), most=pl.col("bytes").max())
     forth = pl.col("src") < pl.col("dst")
     low = pl.when(forth).then("src").otherwise("dst")
     high = pl.when(forth).then("dst").otherwise("src")
-    ahead = pl.col("bytes").filter(forth).max().over(low, high)
-    back = pl.col("bytes").filter(~forth).max().over(low, high)
+    ahead = pl.col("most").filter(forth).max().over(low, high)
+    back = pl.col("most").filter(~forth).max().over(low, high)
     other = pl.when(forth).then(back).otherwise(ahead).fill_null(0)
-    return (most <= CONTROL_BYTES) & (other > CONTROL_BYTES)
+    control = (pl.col("most") <= CONTROL_BYTES) & (other > CONTROL_BYTES)
+    return edges.select("edge", control=control)
 
 
-def _recovered(tables: Tables, rows: pl.DataFrame) -> pl.DataFrame:
+def _recovered(tables: Tables, rows: pl.DataFrame, views: pl.DataFrame) -> pl.DataFrame:
     """Messages that had to be sent again end when that was over, not when they were first seen.
 
     What a queue pair sent between a lost or refused packet and its resend arrives with the resend
@@ -210,28 +224,31 @@ def _recovered(tables: Tables, rows: pl.DataFrame) -> pl.DataFrame:
         .group_by(*KEY, "psn")  # as several taps saw it
         .agg(pl.col("ts").min(), left=pl.col("over").min(), over=pl.col("over").max())
         .collect()
+        .join(views.select("edge", *KEY), on=KEY)
+        .drop(KEY)
     )
     if known.is_empty():
         return rows
-    by = list(KEY)
-    behind = rows.sort("arrived").join_asof(
+    hit = pl.col("edge").is_in(known["edge"].unique().implode())
+    behind = rows.filter(hit).sort("arrived").join_asof(
         known.sort("ts").drop("psn"),
-        left_on="arrived", right_on="ts", by=by, check_sortedness=False,
+        left_on="arrived", right_on="ts", by="edge", check_sortedness=False,
     )  # fmt: skip
     # a tap at the sender hears of the refused packet only when all of the message has left
     around = behind.sort("end").join_asof(
-        known.sort("ts").select(*KEY, "psn", next="ts", gone="left", then="over"),
-        left_on="end", right_on="next", by=by, strategy="forward", check_sortedness=False,
+        known.sort("ts").select("edge", "psn", next="ts", gone="left", then="over"),
+        left_on="end", right_on="next", by="edge", strategy="forward", check_sortedness=False,
     )  # fmt: skip
     into = (pl.col("psn").cast(pl.Int64) - pl.col("first_psn")) & PSN_MASK
     own = into < pl.col("packets")
     late = pl.max_horizontal("over", pl.when(own).then("then")).fill_null(0)
     gone = pl.max_horizontal("left", pl.when(own).then("gone")).fill_null(0)
-    return around.with_columns(
+    late_ones = around.with_columns(
         end=pl.max_horizontal("end", gone),
         arrived=pl.max_horizontal("arrived", late),
         recovered=late > pl.col("arrived"),
-    ).drop("ts", "left", "over", "next", "gone", "then", "psn")
+    )
+    return pl.concat([rows.filter(~hit), late_ones.select(rows.columns)])
 
 
 def one_clock(rows: pl.DataFrame) -> pl.DataFrame:
