@@ -8,9 +8,10 @@ it was read.
 import secrets
 import signal
 import socket
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -48,9 +49,9 @@ class AgentOptions:
 class Agent:
     """One agent while it runs."""
 
-    def __init__(self, options: AgentOptions) -> None:
-        """ValueError or OSError where its source is not there at all."""
-        self.options = options
+    def __init__(self, options: AgentOptions, say: Callable[[str], None] = lambda _: None) -> None:
+        """ValueError or OSError where its source is not there at all; ``say`` is told of troubles."""
+        self.options, self.say = options, say
         self.interval_s = options.source.interval_ns / 1e9
         self.source: Source
         if isinstance(options.source, SonicOptions):
@@ -64,6 +65,7 @@ class Agent:
         self.sequence = 0
         self.error = ""
         self.told = 0  # dropped batches that were reported
+        self.away = -1  # batches acknowledged when the server was found away; -1 it is not
         self.outbox = Outbox(
             options.buffer, memory_bytes=options.memory_bytes, disk_bytes=options.buffer_bytes
         )
@@ -76,6 +78,7 @@ class Agent:
             while not stop.is_set():
                 self.read()
                 self.publisher.check()
+                self._look()
                 # A reading that took too long costs the next ones; they are not made up for.
                 due_s = max(due_s + self.interval_s, time.monotonic())
                 stop.wait(due_s - time.monotonic())
@@ -94,9 +97,21 @@ class Agent:
             if str(error) != self.error:
                 self.error = str(error)
                 self._note("error", self.error)
+                self.say(f"cannot read: {self.error}")
         if self.outbox.dropped > self.told:
             lost, self.told = self.outbox.dropped - self.told, self.outbox.dropped
             self._note("dropped", f"{lost} batches: no server took them in time", count=lost)
+            self.say(f"dropped {lost} batches that no server took in time")
+
+    def _look(self) -> None:
+        """Say when no server takes what is read, and when one does again."""
+        publisher = self.publisher
+        if self.away < 0 and publisher.error and not publisher.connected:
+            self.away = publisher.acknowledged
+            self.say(f"no server takes it: {publisher.error}")
+        elif self.away >= 0 and publisher.acknowledged > self.away:
+            self.away = -1
+            self.say("a server takes it again")
 
     def _note(self, kind: str, text: str, **more: Any) -> None:
         body = {"kind": kind, "text": text, "device": self.device, **more}
@@ -117,4 +132,9 @@ def serve(options: AgentOptions) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stopped)
-    Agent(options).run(stop)
+    Agent(options, _say).run(stop)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stderr.flush()

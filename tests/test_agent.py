@@ -280,7 +280,10 @@ def test_an_agent_killed_and_started_again(tmp_path: Path) -> None:
             process = agent_process(config, at, *how)
             await until(lambda process=process: listens_to_signals(process.pid))
             await asyncio.sleep(0.5)
-            assert (stop(process), process.returncode) == ("", 0)
+            said = stop(process)
+            assert process.returncode == 0
+            assert said.count("\n") == 1
+            assert "no server takes it: UNAVAILABLE" in said
         assert len(list((tmp_path / "buffer").iterdir())) == 2
         async with listening(tmp_path / "log", Listener(at[0])):
             process = agent_process(config, at, *how)
