@@ -207,10 +207,57 @@ def test_openconfig_lists_in_json_are_told_apart_by_their_keys() -> None:
         {"name": "E1", "state": {"counters": {"in-octets": "5"}}},
         {"name": "E2", "state": {"counters": {"in-octets": "6"}}},
     ]}  # fmt: skip
-    found = decode([one("/interfaces", json_ietf_val=json.dumps(value).encode())])
-    assert found.counters.select("port", "counter", "value").rows() == [
-        ("E1", "rx_bytes", 5),
-        ("E2", "rx_bytes", 6),
+    for path, given in (
+        ("/interfaces", value),
+        ("/interfaces/interface", value["openconfig-interfaces:interface"]),
+    ):
+        decoder = Decoder()
+        payload = one(path, json_ietf_val=json.dumps(given).encode())
+        found = decoder.decode(batch_of([("leaf1", Method.GNMI, payload, 0, NOW)]))
+        assert found.counters.select("port", "counter", "value").rows() == [
+            ("E1", "rx_bytes", 5),
+            ("E2", "rx_bytes", 6),
+        ]
+        assert decoder.known.unknown().height == 0  # the key is no leaf that nobody knows
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("COUNTERS/Ethernet68", {"SAI_PORT_STAT_PFC_3_RX_PKTS": "5"}),
+        ("COUNTERS/Ethernet*", {"Ethernet68": {"SAI_PORT_STAT_PFC_3_RX_PKTS": "5"}}),
+        ("COUNTERS/Ethernet68/SAI_PORT_STAT_PFC_3_RX_PKTS", "5"),
+        ("COUNTERS/Ethernet68/SAI_PORT_STAT_PFC_3_RX_PKTS", {"SAI_PORT_STAT_PFC_3_RX_PKTS": "5"}),
+        (
+            "COUNTERS/Ethernet*/SAI_PORT_STAT_PFC_3_RX_PKTS",
+            {"Ethernet68": {"SAI_PORT_STAT_PFC_3_RX_PKTS": "5"}},
+        ),
+    ],
+)
+def test_forms_of_sonic_paths(path: str, value: Any) -> None:
+    """sonic_data_client/virtual_db.go: the path comes back as it was asked for."""
+    found = decode([one(path, "COUNTERS_DB", json_ietf_val=json.dumps(value).encode())])
+    assert found.counters.select("port", "index", "counter", "value").rows() == [
+        ("Ethernet68", 3, "rx_pfc_frames", 5)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "field", "counter"),
+    [
+        ("COUNTERS/Ethernet*/Queues", "Ethernet0:3", "SAI_QUEUE_STAT_PACKETS", "tx_packets"),
+        ("COUNTERS/Ethernet0/Queues", "Ethernet0:3", "SAI_QUEUE_STAT_PACKETS", "tx_packets"),
+        ("COUNTERS/Ethernet*/Queues", "Ethernet0:3:periodic", "SAI_QUEUE_STAT_SHARED_WATERMARK_BYTES", "queue_peak_bytes"),
+        ("COUNTERS/Ethernet*/Pfcwd", "Ethernet0:3", "PFC_WD_QUEUE_STATS_DEADLOCK_DETECTED", "watchdog_storms"),
+        ("PERIODIC_WATERMARKS/Ethernet*/PriorityGroups", "Ethernet0:3",
+         "SAI_INGRESS_PRIORITY_GROUP_STAT_XOFF_ROOM_WATERMARK_BYTES", "headroom_peak_bytes"),
+    ],
+)  # fmt: skip
+def test_forms_of_sonic_queues(path: str, key: str, field: str, counter: str) -> None:
+    payload = one(path, "COUNTERS_DB", json_ietf_val=json.dumps({key: {field: "5"}}).encode())
+    found = decode([payload])
+    assert found.counters.select("port", "index", "counter", "value").rows() == [
+        ("Ethernet0", 3, counter, 5)
     ]
 
 

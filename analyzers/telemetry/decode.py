@@ -331,7 +331,11 @@ class Decoder:
             self._fault(batch, record, entry, "bytes that are no path")
             return
         try:
-            leaves = json_leaves(raw, self.dictionary.keys) if kind == Kind.JSON else leaflist(raw)
+            leaves = (
+                json_leaves(raw, self.dictionary.keys, place.elems[-1][0] if place.elems else "")
+                if kind == Kind.JSON
+                else leaflist(raw)
+            )
         except ValueError as error:
             self._fault(batch, record, entry, str(error)[:80])
             return

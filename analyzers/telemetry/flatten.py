@@ -22,51 +22,54 @@ class Leaf(NamedTuple):
     value: Scalar
 
 
-def json_leaves(raw: bytes, keys: Mapping[str, set[str]]) -> list[Leaf]:
+def json_leaves(raw: bytes, keys: Mapping[str, set[str]], of: str = "") -> list[Leaf]:
     """Leaves of a JSON value; ``keys`` says by which leaves the entries of a list are told apart.
 
-    A list of scalars counts its members: the key ``#``. ValueError where it is no JSON or too much.
+    A list of scalars counts its members: the key ``#``. ``of`` is the element that a list at the top
+    belongs to. ValueError where it is no JSON or too much.
     """
     try:
         value = json.loads(raw, parse_constant=_refuse)
     except RecursionError as error:
         raise ValueError("JSON nested too deep") from error
-    return tree_leaves(value, keys)
+    return tree_leaves(value, keys, of)
 
 
-def tree_leaves(value: Any, keys: Mapping[str, set[str]]) -> list[Leaf]:
+def tree_leaves(value: Any, keys: Mapping[str, set[str]], of: str = "") -> list[Leaf]:
     """The same of a value already read."""
     found: list[Leaf] = []
-    for leaf in _leaves(value, (), keys):
+    for leaf in _leaves(value, (), keys, of):
         found.append(leaf)
         if len(found) > MAX_LEAVES:
             raise ValueError(f"more than {MAX_LEAVES} values in one")
     return found
 
 
-def _leaves(value: Any, above: tuple[Elem, ...], keys: Mapping[str, set[str]]) -> Iterator[Leaf]:
+def _leaves(
+    value: Any, above: tuple[Elem, ...], keys: Mapping[str, set[str]], of: str
+) -> Iterator[Leaf]:
     if len(above) > 64:
         raise ValueError("nested too deep")
     if isinstance(value, dict):
+        told = above[-1][1] if above else {}
         for name, inner in value.items():
-            yield from _leaves(inner, (*above, (name, {})), keys)
+            if name.rpartition(":")[2] not in told:  # a key stands in the path already
+                yield from _leaves(inner, (*above, (name, {})), keys, of)
     elif isinstance(value, list):
         for number, inner in enumerate(value):
-            yield from _leaves(inner, _member(above, number, inner, keys), keys)
+            yield from _leaves(inner, _member(above, number, inner, keys, of), keys, of)
     elif value is not None:
         yield Leaf(above, value)
 
 
 def _member(
-    above: tuple[Elem, ...], number: int, inner: Any, keys: Mapping[str, set[str]]
+    above: tuple[Elem, ...], number: int, inner: Any, keys: Mapping[str, set[str]], of: str
 ) -> tuple[Elem, ...]:
     """The elements of an entry of a list: with its keys, or with its number."""
-    if not above:
-        return (("", {"#": str(number)}),)
-    name, _ = above[-1]
+    name = above[-1][0] if above else ""
     told = {"#": str(number)}
     if isinstance(inner, dict):
-        wanted = keys.get(name.rpartition(":")[2], set())
+        wanted = keys.get((name or of).rpartition(":")[2], set())
         plain = {key.rpartition(":")[2]: value for key, value in inner.items()}
         own = {key: str(plain[key]) for key in wanted if isinstance(plain.get(key), str | int)}
         told = own or told
