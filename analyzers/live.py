@@ -4,6 +4,7 @@ What is found in the window is kept as an open incident under its id; one that i
 or that ended some intervals ago, is over. Nothing here knows how the readings came into the store.
 """
 
+import time
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from fabric.topology import Fabric
 
 ENDED_INTERVALS: Final = 4  # without it since so many readings: it is over
 LEAST_READINGS: Final = 5  # fewer say nothing
+HORIZON_NS: Final = 3600 * 10**9  # how far the first look goes back
 
 
 @dataclass
@@ -26,6 +28,7 @@ class Live:
     state: State
     fabric: Fabric
     intervals: int = 60
+    since: int | None = None  # the window of the look before began here; nothing older is read
 
     def step(self) -> list[Incident]:
         """Look once; the incidents of the window, open ones and those that ended in it."""
@@ -43,15 +46,22 @@ class Live:
 
     def _window(self) -> pl.DataFrame:
         """The readings of the last ``intervals`` readings."""
+        since = self._newest() - HORIZON_NS if self.since is None else self.since
         moments = collect(
-            self.store.scan("counters")
+            self.store.scan("counters", since)
             .filter(pl.col("object") == "port", pl.col("counter") == "tx_bytes")
             .select(pl.col("ts").unique())
         )["ts"].sort()
         if moments.is_empty():
             return pl.DataFrame({"ts": []}, schema={"ts": pl.Int64})
-        start = int(moments[max(len(moments) - self.intervals, 0)])
-        return collect(self.store.scan("counters", start))
+        self.since = int(moments[max(len(moments) - self.intervals, 0)])
+        return collect(self.store.scan("counters", self.since))
+
+    def _newest(self) -> int:
+        """The latest reading by the statistics of the files; a clock ahead of ours counts as ours."""
+        files = pl.DataFrame(self.store.table("counters").get_add_actions(flatten=True))
+        newest = files["max.ts"].max() if "max.ts" in files.columns else None
+        return min(int(newest), time.time_ns()) if isinstance(newest, int) else 0
 
 
 def _interval(counters: pl.DataFrame) -> int:

@@ -4,6 +4,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,6 +36,9 @@ def collect(
             "--redecode", help="Decode the records again, after a change of dictionaries."
         ),
     ] = False,
+    grafana: Annotated[
+        bool, typer.Option("--grafana", help="Print a Grafana dashboard over our metrics.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="With --status, --check or --unknown: JSON.")
     ] = False,
@@ -52,6 +56,13 @@ def collect(
     from dashboards.commands.collect_status import show
 
     loaded = load(config)
+    if grafana:
+        import json
+
+        from dashboards.alerting.grafana import dashboard
+
+        typer.echo(json.dumps(dashboard(), indent=1))
+        return 0
     if status:
         return show(loaded.config.folder, as_json=as_json)
     if check:
@@ -109,17 +120,21 @@ def _collect(path: Path, loaded: "Loaded") -> None:
 
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's core logs beside the lines we print
     from collectors.collecting import collecting
+    from dashboards.commands.collect_live import Beside
     from dashboards.commands.collect_store import Keeper
 
     hurry = threading.Event()  # SIGHUP: look at the configuration now
     signal.signal(signal.SIGHUP, lambda *_: hurry.set())
     keeper = Keeper(loaded.store, path.parent, loaded.config.folder) if loaded.store else None
-    with collecting(loaded.config) as running:
+    with ExitStack() as stack:
+        running = stack.enter_context(collecting(loaded.config))
+        beside = stack.enter_context(Beside(loaded, path.parent, running.snapshot))
         _announce(loaded, running)
         stamp, wrong = _stamp(loaded.files), ""
         while True:
             asked = hurry.wait(LOOK_S)
             hurry.clear()
+            running.more.update(beside.step())
             if keeper:
                 before, wrong = wrong, keeper.step()
                 running.more["store"] = keeper.told

@@ -1,7 +1,7 @@
 """``fabric demo``: the whole chain on one machine, with faults that come and go.
 
 A simulated fabric is served over gNMI by one process, collected into a store by a second, diagnosed by
-a third, and shown by this one. The third is given the store and the topology and nothing else: what it
+a third that the second starts, and shown by this one. The third is given the store and the topology and nothing else: what it
 says is read from counters, not from the scenario.
 """
 
@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from dashboards.serving.serve import Serving
 
 SCENARIO: Final = Path(__file__).with_name("demo.toml")
@@ -27,10 +29,10 @@ PATHS: Final = (
     "/interfaces/interface[name=*]/ethernet",
     "/qos/interfaces/interface[interface-id=*]",
 )
-START_S: Final = 60.0  # how long the chain may take until the first readings are in the store
+START_S: Final = 120.0  # how long the chain may take until the first readings are in the store
 END_S: Final = 10.0
 LOOK_S: Final = 0.5
-BOUNDED_S: Final = 60.0  # where nobody watches
+BOUNDED_S: Final = 120.0  # where nobody watches, at the longest
 
 
 def demo(
@@ -42,7 +44,8 @@ def demo(
     seconds: Annotated[
         float,
         typer.Option(
-            min=0, help="End after so long; 0: at Ctrl-C, or a minute where nobody watches."
+            min=0,
+            help="End after so long; 0: at Ctrl-C, or, where nobody watches, once a cause came and went.",
         ),
     ] = 0.0,
 ) -> int:
@@ -63,7 +66,7 @@ def demo(
         _say("simulating the fabric")
         run = _simulated(folder, scenario)
         _start_chain(stack, folder, run, speed)
-        return _show(stack, folder, serving, taken, limit_s)
+        return _show(stack, folder, serving, taken, limit_s, brief=not seconds)
 
 
 @contextmanager
@@ -91,40 +94,52 @@ def _start_chain(stack: ExitStack, folder: Path, run: Path, speed: float) -> Non
     stack.enter_context(_running(*replay))
     _wait(targets.exists, "the simulated devices")
     config = folder / "collect.toml"
-    config.write_text(_collector(targets))
+    config.write_text(_collector(targets, 1 / speed))
     stack.enter_context(_running("collect", str(config)))
-    child = [str(folder / "store"), str(folder / "topology.yaml"), str(1 / speed)]
-    stack.enter_context(_running(*child, module="dashboards.commands.live_child"))
     log = folder / "store/counters/_delta_log"
     _wait(lambda: log.is_dir() and (folder / "store/state.sqlite").exists(), "the store")
 
 
-def _collector(targets: Path) -> str:
+def _collector(targets: Path, every_s: float) -> str:
     """Configuration of the collector: the production one, on the replayed targets."""
     lines = [
         'folder = "records"', 'name = "demo"', f"targets_files = [{json.dumps(targets.name)}]",
         "[defaults]", 'subscriptions = ["everything"]', 'platform = "openconfig"',
         "[subscriptions.everything]", f"paths = {json.dumps(PATHS)}", 'mode = "target_defined"',
         "[store]", 'url = "store"',
+        "[diagnose]", 'topology = ["topology.yaml"]', f'every = "{every_s:.3f}s"',
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
-def _show(stack: ExitStack, folder: Path, serving: "Serving", taken: object, limit_s: float) -> int:
-    """Serve the dashboard on the store; in the terminal, say what is found as it comes and goes."""
+def _show(
+    stack: ExitStack,
+    folder: Path,
+    serving: "Serving",
+    taken: "socket",
+    limit_s: float,
+    *,
+    brief: bool,
+) -> int:
+    """Serve the dashboard on the store; in the terminal, say what is found as it comes and goes.
+
+    With a limit and ``brief`` the first cause that is over ends it; none at all is a failure.
+    """
     import threading
 
     from analyzers.state import State
     from dashboards.commands.dashboard import ready
     from dashboards.commands.interrupt import interruptible
+    from dashboards.serving.serve import stop
     from dashboards.store_reader import StoreReader
     from fabric.inventory import load
 
     reader = StoreReader(
         folder / "store", load([folder / "topology.yaml"]), folder / "records/status.json"
     )
-    running, url = ready(reader, serving, taken, folder / "state")  # type: ignore[arg-type]  # a socket
+    running, url = ready(reader, serving, taken, folder / "state")
     interruptible()
+    stack.callback(stop, running)
     threading.Thread(target=running.run, daemon=True).start()
     _say(f"open {url} (Ctrl-C ends)")
     state = stack.enter_context(State(folder / "store/state.sqlite"))
@@ -138,7 +153,11 @@ def _show(stack: ExitStack, folder: Path, serving: "Serving", taken: object, lim
                 _say(
                     f"{one.state}: {one.cls} at {roots}, {one.body['confidence'] * 100:.0f} % sure"
                 )
+        if brief and end and "over" in told.values():
+            return 0
         time.sleep(LOOK_S)
+    if not told:
+        raise OSError(f"no cause was named within {limit_s:.0f} s")
     return 0
 
 
@@ -155,10 +174,10 @@ def _once(*arguments: str) -> None:
 
 
 @contextmanager
-def _running(*arguments: str, module: str = "dashboards.cli") -> Iterator[None]:
+def _running(*arguments: str) -> Iterator[None]:
     """One of our commands in the background, ended with the block."""
     process = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        [sys.executable, "-m", "dashboards.cli", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:

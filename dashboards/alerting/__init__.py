@@ -1,0 +1,1 @@
+"""What leaves the building: alerts, metrics, and dashboards for those who look elsewhere."""
