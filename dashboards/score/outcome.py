@@ -75,7 +75,7 @@ def compare(truth: Truth, told: dict[str, Any], whole: bool = True) -> Outcome:
         truth,
         tuple(answers),
         tuple(one["cls"] for one in left),
-        _overlap(got, want),
+        _overlap(got, want) if whole else (0, 0, 0),
         _victims(truth, sure),
         _contributors(truth, sure),
         told["seconds"],
