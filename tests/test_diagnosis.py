@@ -9,13 +9,14 @@ import pytest
 
 from analyzers.diagnosis.incidents import DECIDED, diagnose, read_run
 from analyzers.frames import empty, schema
+from dashboards import cli
 from dashboards.score.outcome import compare
 from dashboards.score.truth import read
 from fabric import builders
 from fabric.inventory import load
 from fabric.schema import COUNTERS, INCIDENTS
 from tests.accuracy.families import make
-from tests.data import real_data
+from tests.data import ROOT, real_data
 
 # Classes that counters of any switch decide; the others are in the long form (make accuracy).
 CLEAR = (
@@ -137,3 +138,23 @@ def test_nothing_read_is_nothing_said() -> None:
         schema=schema(COUNTERS),
     )  # fmt: skip
     assert diagnose(one, fabric).is_empty()
+
+
+def test_a_tap_decides_what_counters_leave_open(capsys: pytest.CaptureFixture[str]) -> None:
+    """A NIC went on for less than a sample: the overflow is counted, who is to blame is on the wire."""
+    run = real_data() / "groundtruth" / "pfc_ignored-s1"
+    assert cli.run(["analyze", str(run), "--json"]) == 1
+    first = json.loads(capsys.readouterr().out)["incidents"][0]
+    assert (first["cls"], first["tier"], first["roots"][0]) == ("pfc_ignored", "both", "host8:1:3")
+    assert any(text.startswith("captured: ") for text in first["evidence"])
+    assert first["findings"]
+
+
+def test_captures_alone_end_in_incidents(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        cli.run(["analyze", str(ROOT / "captures" / "pfc_storm.pcap"), "--speed", "100G", "--json"])
+        == 1
+    )
+    first = json.loads(capsys.readouterr().out)["incidents"][0]
+    assert (first["cls"], first["tier"]) == ("pfc_storm", "captures")
+    assert first["confidence"] >= DECIDED
