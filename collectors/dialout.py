@@ -27,6 +27,7 @@ from collectors.safety import safe
 from collectors.vendors import H3C, Args, Chunk, PublishResponse
 
 UNANSWERED: Final = 4096  # answers that may wait for a device which does not read them
+EXTRAS: Final = ("extra4", "extra5", "extra6", "extra7", "extra8")  # of a DialoutMsg
 PARTS: Final = 256 << 20  # bytes of messages not yet whole, for one stream
 
 
@@ -82,17 +83,30 @@ def whole(_: Stream, raw: bytes) -> bytes | None:
 def h3c(stream: Stream, raw: bytes) -> bytes | None:
     """A DialoutMsg of H3C; fragments share a sensor path and count from 1 (0 is a whole message)."""
     message = H3C.DialoutMsg.FromString(raw)
-    chunk = message.chunkMsg
-    if not chunk.nodeId or chunk.totalFragments <= 1:
+    name, chunk = _chunk(message)
+    if chunk is None:
         return raw
     key = message.sensorPath.lower()
     found = stream.hold(key, chunk.nodeId, message.jsonData)
     if len(found) < chunk.totalFragments:
         return None
     message.jsonData = b"".join(data for _, data in sorted(found.items()))
-    message.ClearField("chunkMsg")
+    message.ClearField(name)
     stream.release(key)
     return bytes(message.SerializeToString())
+
+
+def _chunk(message: Any) -> tuple[str, Any]:
+    """The field that says which fragment a message is, and what it says; None for a whole message."""
+    for name in EXTRAS:
+        if raw := getattr(message, name):
+            try:
+                chunk = H3C.ChunkInfo.FromString(raw)
+            except DecodeError:
+                continue
+            if chunk.totalFragments > 1 and 1 <= chunk.nodeId <= chunk.totalFragments:
+                return name, chunk
+    return "", None
 
 
 def args(stream: Stream, raw: bytes) -> bytes | None:

@@ -1,8 +1,9 @@
 """Messages of the dial-out protocols and of OpenTelemetry's metrics: field numbers are the protocol.
 
 Sources: SONiC: sonic-gnmi, proto/dial_out.proto. H3C: the two-layer grpc_dialout.proto; the numbers of
-``deviceIpAddr``, ``eventType`` and ``chunkMsg``, which newer firmware adds, and all of
-``grpc_dialout_v3`` were never seen written down: unverified. Huawei and Cisco: mdt-dialout-collector,
+``deviceIpAddr`` and ``eventType``, which newer firmware adds, and all of ``grpc_dialout_v3`` were never
+seen written down: unverified. That of ``chunkMsg`` is not known either, so it is looked for among the
+next free ones, as what has the shape of a ChunkInfo. Huawei and Cisco: mdt-dialout-collector,
 proto/. OpenTelemetry: opentelemetry-proto 1.x, metrics/v1 and common/v1. Text that a device may cut in
 the middle of a character is declared as bytes.
 """
@@ -37,7 +38,11 @@ H3C: Any = SimpleNamespace(
                 1 deviceMsg DeviceInfo
                 2 sensorPath bytes
                 3 jsonData bytes
-                4 chunkMsg ChunkInfo
+                4 extra4 bytes
+                5 extra5 bytes
+                6 extra6 bytes
+                7 extra7 bytes
+                8 extra8 bytes
             """,
             "DialoutResponse": "1 response string",
         },

@@ -6,6 +6,7 @@ import random
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +110,18 @@ def test_a_device_that_never_reads_answers_loses_nothing(tmp_path: Path) -> None
     assert len(sent(tmp_path, SONIC, messages)) == len(messages)
 
 
-def h3c(body: bytes, path: bytes = b"buffermonitor/pfcstatistics", chunk: Any = None) -> bytes:
+def h3c(
+    body: bytes,
+    path: bytes = b"buffermonitor/pfcstatistics",
+    chunk: Any = None,
+    field: str = "extra4",
+) -> bytes:
     device = H3C.DeviceInfo(producerName=b"H3C", deviceName=b"leaf1", deviceModel=b"S9867")
     message = H3C.DialoutMsg(deviceMsg=device, sensorPath=path, jsonData=body)
     if chunk:
-        message.chunkMsg.totalSize, message.chunkMsg.totalFragments, message.chunkMsg.nodeId = chunk
+        size, total, place = chunk
+        info = H3C.ChunkInfo(totalSize=size, totalFragments=total, nodeId=place)
+        setattr(message, field, info.SerializeToString())
     return bytes(message.SerializeToString())
 
 
@@ -124,18 +132,22 @@ def test_h3c_in_both_spellings(tmp_path: Path, path: str) -> None:
     assert [(r.method, r.payload) for r in found] == [(Method.H3C, message)]
 
 
-def test_h3c_fragments_are_put_together(tmp_path: Path) -> None:
-    """Two paths interleaved, one cut inside a character, and one that begins anew half way."""
+@pytest.mark.parametrize("field", ["extra4", "extra6"])
+def test_h3c_fragments_are_put_together(tmp_path: Path, field: str) -> None:
+    """Under whatever number the fragment's place stands.
+
+    Two paths interleaved, one cut inside a character, and one that begins anew half way.
+    """
     body, other = '{"a":"ü"}'.encode(), b'{"b":1}'
-    size = len(body)
+    size, piece = len(body), partial(h3c, field=field)
     pieces = [
-        h3c(body[:3], b"x/A", (size, 2, 1)),  # lost half
-        h3c(body[:7], b"x/A", (size, 2, 1)),
-        h3c(other[:2], b"y", (len(other), 3, 1)),
-        h3c(other[5:], b"y", (len(other), 3, 3)),
-        h3c(body[7:], b"X/a", (size, 2, 2)),
-        h3c(other[2:5], b"y", (len(other), 3, 2)),
-        h3c(b"{}", b"z", (2, 1, 0)),
+        piece(body[:3], b"x/A", (size, 2, 1)),  # lost half
+        piece(body[:7], b"x/A", (size, 2, 1)),
+        piece(other[:2], b"y", (len(other), 3, 1)),
+        piece(other[5:], b"y", (len(other), 3, 3)),
+        piece(body[7:], b"X/a", (size, 2, 2)),
+        piece(other[2:5], b"y", (len(other), 3, 2)),
+        piece(b"{}", b"z", (2, 1, 0)),
     ]
 
     async def run() -> Board:
