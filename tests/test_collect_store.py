@@ -46,9 +46,10 @@ def record(folder: Path) -> None:
 
 
 def run(*words: str) -> int:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as done:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["fabric", "collect", *words])
-        main()
+        with pytest.raises(SystemExit) as done:
+            main()
     return int(done.value.code or 0)
 
 
