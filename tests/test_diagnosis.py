@@ -158,3 +158,11 @@ def test_captures_alone_end_in_incidents(capsys: pytest.CaptureFixture[str]) -> 
     first = json.loads(capsys.readouterr().out)["incidents"][0]
     assert (first["cls"], first["tier"]) == ("pfc_storm", "captures")
     assert first["confidence"] >= DECIDED
+
+
+def test_what_ports_show_is_told_once_for_all_priorities(drawn: Callable[[str, int], Path]) -> None:
+    counters, fabric = read_run(drawn("lossy_link", 2001))
+    once = diagnose(counters, fabric)["cls"].to_list()
+    other = counters.filter(pl.col("index") >= 0).with_columns(index=pl.lit(5, pl.Int32))
+    twice = diagnose(pl.concat([counters, other]), fabric)["cls"].to_list()
+    assert once.count("lossy_link") == twice.count("lossy_link") == 1

@@ -38,6 +38,8 @@ STOPPING: Final = OF_A_HOST | {
     "headroom_misconfig",
     "cnp_starvation",
 }
+# What counters of whole ports show is the same for every priority, and told once.
+OF_PORTS: Final = frozenset({"lossy_link", "degraded_link", "counter_fault", "polarization"})
 TOGETHER_CELLS: Final = 20
 # Holds of that many samples over all ports that no rule explains are worth a question.
 UNEXPLAINED_CELLS: Final = 10
@@ -53,7 +55,7 @@ class Verdict:
 
 def judge(counters: pl.DataFrame, fabric: Fabric) -> list[Verdict]:
     """A verdict per priority that shows anything; [] where the readings are too few."""
-    found = []
+    found: list[Verdict] = []
     told = readings(counters)
     for priority in priorities(told):
         read = signals(told, fabric, priority)
@@ -61,7 +63,15 @@ def judge(counters: pl.DataFrame, fabric: Fabric) -> list[Verdict]:
             continue
         evidence = Evidence(read)
         case = Case(read, evidence, PauseGraph(evidence))
-        found.append(Verdict(case, tuple(causes(case))))
+        told_before = {
+            (cause.cls, frozenset(cause.roots)) for verdict in found for cause in verdict.causes
+        }
+        fresh = (
+            cause
+            for cause in causes(case)
+            if cause.cls not in OF_PORTS or (cause.cls, frozenset(cause.roots)) not in told_before
+        )
+        found.append(Verdict(case, tuple(fresh)))
     return found
 
 
