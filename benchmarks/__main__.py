@@ -3,6 +3,7 @@
 from benchmarks import (
     bench_analyze,
     bench_collect,
+    bench_dashboard,
     bench_decode,
     bench_diagnosis,
     bench_simulator,
@@ -18,6 +19,7 @@ for benchmark in (
     bench_telemetry,
     bench_collect,
     bench_diagnosis,
+    bench_dashboard,
 ):
     print(f"\n== {benchmark.__name__}: {(benchmark.__doc__ or '').splitlines()[0]}", flush=True)
     benchmark.main()
