@@ -82,11 +82,14 @@ class Store:
     """Tables under one address; every process and thread has its own ``Store``.
 
     ``where`` is a folder or a URL (``s3://bucket/path``); ``options`` go to the object store. OSError
-    where it cannot be reached or created.
+    where it cannot be reached or created; without ``create`` a table that is not there is one too.
     """
 
-    def __init__(self, where: str | Path, options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, where: str | Path, options: Mapping[str, str] | None = None, *, create: bool = True
+    ) -> None:
         self.where = str(where)
+        self.create = create
         self.options = dict(options or {})
         self.folder = None if "://" in self.where else Path(self.where)
         self._tables: dict[str, DeltaTable] = {}
@@ -104,7 +107,9 @@ class Store:
         try:
             try:
                 return DeltaTable(address, storage_options=self.options or None)
-            except TableNotFoundError:
+            except TableNotFoundError as error:
+                if not self.create:
+                    raise FileNotFoundError(f"{address}: no store here") from error
                 if self.folder:
                     (self.folder / name).mkdir(parents=True, exist_ok=True)
                 return DeltaTable.create(

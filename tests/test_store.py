@@ -465,6 +465,14 @@ def test_a_store_by_url(tmp_path: Path) -> None:
     assert values(Store(f"file://{tmp_path}/store")) == wanted(1)
 
 
+def test_who_only_reads_creates_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="counters: no store here"):
+        Store(tmp_path / "store", create=False).scan()
+    assert list(tmp_path.iterdir()) == []
+    Store(tmp_path / "store").append("counters", rows(1), {"r-1": 1})
+    assert values(Store(tmp_path / "store", create=False)) == wanted(1)
+
+
 def test_a_store_that_cannot_be_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=str(tmp_path / "file")):

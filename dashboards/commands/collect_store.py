@@ -123,5 +123,6 @@ def decode_again(wanted: "StoreText", base: Path, folder: Path) -> None:
     from analyzers.committer import redecode
     from analyzers.store import Store
 
-    count = redecode(Store(address(wanted, base), wanted.options), folder, decoder(wanted, base))
+    store = Store(address(wanted, base), wanted.options, create=False)
+    count = redecode(store, folder, decoder(wanted, base))
     typer.echo(f"{count} segments decoded again")
