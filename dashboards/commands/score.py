@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dashboards.score.truth import Truth
 
 FAILED = 2
+MOST_HISTORIES = 100  # delays of more runs take twenty diagnoses each and add little
 
 
 def score(
@@ -72,7 +73,8 @@ def _part(folder: Path, truths: "Sequence[Truth]", masks: "Sequence[Mask]", seed
     for mask in masks:
         if sys.stderr.isatty():
             sys.stderr.write(f"{folder}: {mask.name}\n")
-        outcomes = score(truths, mask, seed, history=mask.name == detail)
+        history = mask.name == detail and len(truths) <= MOST_HISTORIES
+        outcomes = score(truths, mask, seed, history)
         if outcomes:
             conditions.append((mask.name, outcomes))
     rooted = [t for t in truths if any(fault.roots for fault in t.faults)]
