@@ -392,3 +392,37 @@ def test_adaptive_routing_spreads_what_a_hash_would_pile_up() -> None:
     assert busiest(0, spray=False) > 1.3
     assert busiest(0, spray=True) < 1.1
     assert busiest(1, spray=True) < 1.1
+
+
+def test_the_heap_of_events_neither_grows_without_bound_nor_overflows() -> None:
+    """Senders at a thousandth of their rate, and frames of others that pass their ports meanwhile."""
+    fabric = clos2(2, 2, 4, host_gbps=GBPS, uplink_gbps=GBPS)
+    plan = Plan(fabric, seed=1)
+    for i in range(4):
+        for _ in range(4):
+            plan.send(plan.connect(f"host{i}", f"host{4 + i}"), 1 << 26)
+        plan.send(plan.connect(f"host{4 + i}", f"host{i}"), 1 << 26)
+    built = lay(plan, Switching(kmin_bytes_100g=1_000, kmax_bytes_100g=2_000), "nic")
+    for field in ("rate", "goal", "line"):
+        slow = [n for n in range(len(plan.connections)) if n % 5 != 4]
+        built.state.qp[field][slow] = 2e7  # a frame every 400 us
+    most = 0
+    for until_us in range(20, 2000, 20):
+        simulate(built, until_us * 1000, Keep(), interval_ns=10**9)
+        most = max(most, int(built.state.whole[st.HEAP_N]))
+    assert most < 400
+
+
+def test_a_full_heap_is_enlarged() -> None:
+    plan = Plan(small(), 1, qos={"timeout_ns": 500_000})
+    ring(plan, [f"host{i}" for i in range(8)], 1 << 20)
+    incast(plan, [f"host{i}" for i in range(1, 8)], "host0", 1 << 19, start_ns=50_000)
+    built = lay(plan, Switching(buffer_bytes=3 << 20))
+    tight = int(built.state.whole[st.HEAP_N]) + 260
+    built.state = built.state._replace(
+        heap_time=built.state.heap_time[:tight].copy(),
+        heap_code=built.state.heap_code[:tight].copy(),
+    )
+    simulate(built, 30_000_000, Keep(), interval_ns=500_000)
+    assert len(built.state.heap_time) > tight
+    assert (built.state.message["delivered"] >= 0).all()

@@ -117,6 +117,17 @@ class Built:
     nodes: list[str]
     rnr: np.ndarray = field(default_factory=lambda: np.array(RNR_TIMER_US, np.int64))
 
+    def make_room(self) -> None:
+        """Twice the room for events, where little is left."""
+        old = self.state
+        if old.whole[st.HEAP_N] + 512 < len(old.heap_time):
+            return
+        more = np.zeros_like(old.heap_time)
+        self.state = old._replace(
+            heap_time=np.concatenate([old.heap_time, more]),
+            heap_code=np.concatenate([old.heap_code, more]),
+        )
+
 
 def ps_per_byte(bps: int) -> int:
     """Whole picoseconds a byte takes; 8 bits at ``bps``."""
@@ -234,6 +245,7 @@ def _fill_ports(
     for name in ("flight_head", "flight_tail"):
         port[name] = -1
     port["transmit_at"] = st.NEVER
+    port["spare_at"] = -1
     for i, name in enumerate(ports):
         owner = node_of[name.partition(":")[0]]
         port["node"][i] = owner

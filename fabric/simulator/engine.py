@@ -95,7 +95,7 @@ IMMDT_BYTES = 4
 CNP_BYTES = 16
 LOG_RESERVE = 256  # rows an event may add to a log
 INDEX_MASK = (1 << KIND_SHIFT) - 1
-REACHED, LOGS_FULL = 0, 1
+REACHED, FULL = 0, 1
 RNR_PS = 1_000_000
 
 
@@ -103,8 +103,8 @@ RNR_PS = 1_000_000
 def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
     """Advance to ``until`` (ps). Long: one pass over events, each branch an event's meaning.
 
-    Returns REACHED, LOGS_FULL (drain the logs and call again) or POOL_EMPTY (more packets in the
-    network than the pool holds; the caller treats it as an error).
+    Returns REACHED, FULL (a log, or the heap of events: make room and call again) or POOL_EMPTY (more
+    packets in the network than the pool holds: an error).
     """
     (
         port, queue, node, packet, qp, message, active, paths, path_at, followers, share,
@@ -116,8 +116,9 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
             or whole[PROVENANCE_N] + LOG_RESERVE > provenance.shape[0]
             or whole[DROP_N] + LOG_RESERVE > drop.shape[0]
             or whole[PAUSE_N] + LOG_RESERVE > pause.shape[0]
+            or whole[HEAP_N] + LOG_RESERVE > times.shape[0]
         ):
-            return LOGS_FULL
+            return FULL
         if whole[HEAP_N] == 0 or times[0] > until:
             whole[NOW] = until
             return REACHED
@@ -138,8 +139,7 @@ def run(state: State, until: int, rnr_timer_us: Longs) -> int:  # noqa: C901
         reply_qp = -1
         answer_syndrome = 0
         answer_psn = 0
-        finish_from = -1
-        finish_to = -1
+        finish_from = finish_to = -1
         wake_qp = -1
 
         if what == ARRIVE:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fabric.simulator import state as st
 from fabric.simulator.build import Built
-from fabric.simulator.engine import LOGS_FULL, run
+from fabric.simulator.engine import FULL, run
 from fabric.simulator.nic import POOL_EMPTY
 
 
@@ -94,8 +94,9 @@ def simulate(
     """
     pending = sorted(changes, key=lambda change: change[0])
     for stop, is_sample in _stops(until_ns, interval_ns, [time for time, _ in pending]):
-        while (answer := run(built.state, stop * 1000, built.rnr)) == LOGS_FULL:
+        while (answer := run(built.state, stop * 1000, built.rnr)) == FULL:
             drain(built, sink)
+            built.make_room()
         if answer == POOL_EMPTY:
             raise RuntimeError(f"packet pool of {len(built.state.packet)} used up at {stop} ns")
         while pending and pending[0][0] <= stop:

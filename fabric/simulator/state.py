@@ -37,6 +37,7 @@ PORT = np.dtype(
         ("delay_ps", "i8"),
         ("busy_until", "i8"),
         ("transmit_at", "i8"),  # when the pending TRANSMIT event is due; NEVER without one
+        ("spare_at", "i8"),  # a later one that an earlier overtook and that is still in the heap
         ("flight_head", "i4"),
         ("flight_tail", "i4"),
         ("backlog", "i4"),  # packets in all queues

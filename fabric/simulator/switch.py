@@ -235,11 +235,18 @@ def append(packet: Rows, port: Rows, queue: Rows, out: int, priority: int, at: i
 def wake(
     port: Rows, times: Longs, codes: Longs, whole: Longs, which: int, time: int
 ) -> None:  # fmt: skip
-    """Have a port served at ``time``, or when its present frame has left."""
+    """Have a port served at ``time``, or when its present frame has left.
+
+    A sender at a low rate is due far away and its port is served many times before: the event that
+    lies there already is found again, or the heap would grow by one each time.
+    """
     due = max(time, port[which].busy_until)
     if port[which].transmit_at > due:
+        if port[which].transmit_at < NEVER and port[which].spare_at <= whole[NOW]:
+            port[which].spare_at = port[which].transmit_at
         port[which].transmit_at = due
-        push(times, codes, whole, due, (TRANSMIT << KIND_SHIFT) | which)
+        if port[which].spare_at != due:
+            push(times, codes, whole, due, (TRANSMIT << KIND_SHIFT) | which)
 
 
 @inline
