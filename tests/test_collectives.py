@@ -120,7 +120,7 @@ def test_a_pulled_kv_cache_flows_from_prefill_to_decode(tmp_path: Path) -> None:
 
 def test_two_jobs_on_the_same_hosts_are_told_apart(tmp_path: Path) -> None:
     rng = draw()
-    ring = {"kind": "all_reduce", "hosts": ["host0-7"], "size": 512 * KB, "iterations": 3,
+    ring = {"kind": "all_reduce", "hosts": ["host0-7"], "size": 256 * KB, "iterations": 3,
             "think_us": 60}  # fmt: skip
     mesh = {"kind": "all_to_all", "hosts": ["host0", "host5", "host10", "host15"], "size": 64 * KB}
     plan = scenario([ring, mesh], seed=rng.randint(1, 10**6))

@@ -18,6 +18,7 @@ from fabric.topology import Fabric
 
 MOST_PATHS: Final = 64  # of one flow that are tried
 MOST_MOVES: Final = 4  # an operator moves a few flows by hand, not a hundred
+MEAN: Final = 0.1  # weight of the mean time beside the greatest
 WORTH: Final = 0.02  # share of the time below which another move is not worth its risk
 
 
@@ -55,9 +56,16 @@ class Replay:
         return self._time([sprayed(self.fabric, a, b) for a, b in ends if b is not None])
 
     def _time(self, demands: list[Demand]) -> float:
+        return max(self._times(demands), default=0.0)
+
+    def _times(self, demands: list[Demand]) -> list[float]:
         rates = max_min(demands, self._room).rates_bps
-        times = (flow.size * 8 / rate for flow, rate in zip(self.flows, rates, strict=True))
-        return max(times, default=0.0)
+        return [flow.size * 8 / rate for flow, rate in zip(self.flows, rates, strict=True)]
+
+    def _score(self, paths: Sequence[Path]) -> float:
+        """The time, and a little of the mean: of two hot links one has to be freed first."""
+        times = self._times([on_path(path) for path in paths])
+        return max(times) + MEAN * sum(times) / len(times)
 
     def busy(self) -> dict[Port, float]:
         """Seconds that each port needs for its bytes alone."""
@@ -70,7 +78,8 @@ class Replay:
     def best_move(self) -> Move | None:
         """The moves, one after the other, that save most; None where nothing is gained."""
         paths = [flow.path for flow in self.flows]
-        before = now = self.time()
+        before = self.time()
+        now = self._score(paths) if paths else 0.0
         moved: dict[int, Path] = {}
         while len(moved) < MOST_MOVES and before > 0:
             best = min(
@@ -78,20 +87,21 @@ class Replay:
                 key=lambda found: found[0],
                 default=None,
             )
-            if best is None or best[0] > now - WORTH * before:
+            if best is None or best[0] > now - MEAN * WORTH * before:
                 break
             now, at, path = best
             paths[at] = moved[at] = path
-        if not moved:
+        after = self.time(paths) if moved else before
+        if after > before * (1 - WORTH):
             return None
         order = tuple(sorted(moved))
         return Move(
             tuple(self.flows[at] for at in order), tuple(moved[at] for at in order),
-            1 - now / before,
+            1 - after / before,
         )  # fmt: skip
 
     def _tries(self, paths: list[Path]) -> list[tuple[int, Path, float]]:
-        """Every other path of the flows on the busiest link that has a choice, and its time."""
+        """Every other path of the flows on the busiest link that has a choice, and its score."""
         loads: dict[Port, int] = {}
         for flow, path in zip(self.flows, paths, strict=True):
             for port in path[1:-1]:
@@ -107,7 +117,7 @@ class Replay:
             for other in self.fabric.equal_cost_paths(flow.path[0], target)[:MOST_PATHS]:
                 if hot not in other:
                     tried = [*paths[:at], other, *paths[at + 1 :]]
-                    found.append((at, other, self.time(tried)))
+                    found.append((at, other, self._score(tried)))
         return found
 
     def best_hash(self) -> Rehash | None:
