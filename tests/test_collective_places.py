@@ -90,7 +90,13 @@ def colliding(rng_seed: int) -> Scenario:
     hosts = ["host0", "host4", "host1", "host5"]
     uplinks = [f"leaf0:{n}" for n in range(5, 9)]
     for seed in range(rng_seed, rng_seed + 1000):
-        ring = {"kind": "all_reduce", "hosts": hosts, "size": MB // 2, "iterations": 3, "think_us": 50}
+        ring = {
+            "kind": "all_reduce",
+            "hosts": hosts,
+            "size": MB // 2,
+            "iterations": 3,
+            "think_us": 50,
+        }
         plan = scenario([ring], seed=seed, taps=uplinks, duration_us=4000)
         used = [c.pair.paths[0][1] for c in plan.plan.connections]
         from_leaf0 = [port for port in used if port.startswith("leaf0:")]
