@@ -57,6 +57,10 @@ class Knobs:
     spread: float = field(
         default=2.0, metadata=because("samples", "Held because of these ports, in all.")
     )
+    holding: float = field(
+        default=8.0,
+        metadata=because("samples", "Held in all, beyond what an exchange does in passing."),
+    )
     marks: int = field(
         default=20, metadata=because("packets", "Where marks are counted, a collision is marked.")
     )
@@ -79,7 +83,9 @@ def find(case: Case, knobs: Knobs = Knobs()) -> list[Cause]:
     blame = _blame(case, standing)
     if len(standing) >= knobs.hot_ports and len(wide) > 1 and blame >= knobs.spread * s.step_ns:
         first, last = min(a for _, a, _ in standing), max(b for _, _, b in standing)
-        return [_hotspot(case, [y for y, _, _ in standing], first, last, 0.9)]
+        # A planned exchange holds others for a moment too; a misplaced ring goes on holding them.
+        sure = 0.9 if blame >= knobs.holding * s.step_ns else 0.5
+        return [_hotspot(case, [y for y, _, _ in standing], first, last, sure)]
     if len(switches) > 1:
         # Rings and exchanges of a healthy job meet on links too: nothing here tells them apart.
         first, last = min(c.first for c in collisions), max(c.last for c in collisions)
