@@ -183,7 +183,7 @@ def _operation(group: Group, sum_: dict[str, Any], path: Path) -> dict[str, Any]
     algbw, busbw = arithmetic.bandwidths(kind, size, n, end - start)
     late, by = path.blame()
     computes = kind == "send_recv" and group.control.is_empty()  # stages of a pipeline do
-    if computes or by < LATE_SHARE * (end - start):
+    if computes or by < max(LATE_SHARE * (end - start), path.total("network")):
         late = ""
     return {
         "part": sum_["part"], "start": start, "end": end,
