@@ -40,7 +40,7 @@ from fabric.schema import COUNTERS, FLOWS
 
 FLOW_ROWS = 5_000_000
 PORTS, STEP_S = 10_000, 30
-HOURS = int(os.environ.get("FABRIC_BENCH_HOURS", "1"))
+HOURS = float(os.environ.get("FABRIC_BENCH_HOURS", "1"))
 USERS, ASKED = 20, 10
 UPLOAD_BYTES = 600_000_000
 COUNTER_NAMES = (
@@ -248,7 +248,9 @@ def users_on_a_store() -> None:
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
         rows = _store(Path(folder) / "store")
-        print(f"store of {rows:,} rows ({HOURS} h) written in {time.perf_counter() - begin:.0f} s")
+        print(
+            f"store of {rows:,} rows ({HOURS:g} h) written in {time.perf_counter() - begin:.0f} s"
+        )
         reader = StoreReader(Path(folder) / "store")
         with serving(reader, Path(folder) / "state") as (where, desk):
             begin = time.perf_counter()
@@ -323,7 +325,7 @@ def _store(path: Path) -> int:
     ).with_columns(pl.col("index").cast(pl.Int32))  # fmt: skip
     growth = np.random.default_rng(4).integers(0, 10**6, base.height)
     start = 1_790_000_000
-    for commit in range(HOURS * 3600 // 300):
+    for commit in range(int(HOURS * 3600) // 300):
         parts = []
         for n in range(300 // STEP_S):
             second = commit * 300 + n * STEP_S

@@ -20,9 +20,13 @@ from fabric.schema import FINDINGS
 from fabric.topology import Fabric
 
 ANSWERS: Final = 64  # remembered per source
-SETTLED: Final = 240  # pieces of a metric: of 10,000 ports half a megabyte each
+SETTLED: Final = 240  # pieces kept at most
+SETTLED_ROWS: Final = 8_000_000  # in them: half a gigabyte
+TOGETHER: Final = ("pause", "ecn", "drops", "use")  # what the first page shows is read at once
 CHUNK_INTERVALS: Final = 10  # readings in a piece
-RECENT_INTERVALS: Final = 120  # shown of a store at first
+RECENT_INTERVALS: Final = 120  # shown of a store at first, fewer of a large fabric
+LEAST_INTERVALS: Final = 20
+RECENT_CELLS: Final = 400_000  # ports times intervals
 INTERVAL_FROM_NS: Final = 3600 * 1_000_000_000  # the last hour tells how often is read
 CURVE_BUCKETS: Final = 600  # of a picture: about what it has in pixels
 LOOK_BACK_INTERVALS: Final = 3  # a reading older than this many intervals is not "now"
@@ -70,8 +74,9 @@ class Growing(Protocol):
 class Memory:
     """Answers kept until the version changes; one thread computes each."""
 
-    def __init__(self, most: int = ANSWERS) -> None:
+    def __init__(self, most: int = ANSWERS, most_rows: int = 1 << 62) -> None:
         self._most = most
+        self._most_rows = most_rows
         self._kept: OrderedDict[Hashable, Any] = OrderedDict()
         self._version: Hashable = None
         self._lock = threading.Lock()
@@ -96,7 +101,10 @@ class Memory:
                 self._busy.pop(key, None)
                 if version == self._version:
                     self._kept[key] = value
-                    while len(self._kept) > self._most:
+                    while len(self._kept) > self._most or (
+                        len(self._kept) > 1
+                        and sum(map(_rows, self._kept.values())) > self._most_rows
+                    ):
                         self._kept.popitem(last=False)
         return value
 
@@ -106,13 +114,20 @@ class Memory:
             self._kept.pop(key, None)
 
 
+def _rows(answer: Any) -> int:
+    """Rows of the frames in an answer."""
+    if isinstance(answer, dict):
+        return sum(map(_rows, answer.values()))
+    return answer.height if isinstance(answer, pl.DataFrame) else 0
+
+
 class Source:
     """The questions of the pages."""
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
         self._memory = Memory()
-        self._settled = Memory(SETTLED)  # what cannot change any more
+        self._settled = Memory(SETTLED, SETTLED_ROWS)  # what cannot change any more
 
     @property
     def title(self) -> str:
@@ -151,7 +166,10 @@ class Source:
         known = self.known()
         if not isinstance(self.reader, Growing) or state.bounded:
             return state.span(known)
-        return max(known[0], known[1] - max(self.interval_ns(), 1) * RECENT_INTERVALS), known[1]
+        interval = max(self.interval_ns(), 1)
+        ports = self._chunk("use", self._chunks((known[1], known[1]))[0]).height // CHUNK_INTERVALS
+        shown = min(max(RECENT_CELLS // max(ports, 1), LEAST_INTERVALS), RECENT_INTERVALS)
+        return max(known[0], known[1] - interval * shown), known[1]
 
     def _known(self) -> tuple[int, int]:
         if isinstance(self.reader, Growing):
@@ -238,21 +256,33 @@ class Source:
 
     def _chunk(self, key: str, chunk: tuple[int, int]) -> pl.DataFrame:
         """A metric in one piece; what lies well behind the newest reading is kept for good."""
-        name = ("metric", key, chunk)
+        together = TOGETHER if key in TOGETHER else (key,)
+        name = ("metrics", together, chunk)
         if isinstance(self.reader, Growing) and chunk[1] < self.known()[1] - self._chunk_ns():
-            found: pl.DataFrame = self._settled.get(0, name, lambda: self._metric(key, chunk))
+            found = self._settled.get(0, name, lambda: self._metrics(together, chunk))
         else:
-            found = self._ask(name, lambda: self._metric(key, chunk))
-        return found
+            found = self._ask(name, lambda: self._metrics(together, chunk))
+        rows: pl.DataFrame = found[key]
+        return rows
 
-    def _metric(self, key: str, chunk: tuple[int, int]) -> pl.DataFrame:
-        """Computed from the readings of a piece and a little before: a rate needs two."""
+    def _metrics(self, keys: tuple[str, ...], chunk: tuple[int, int]) -> dict[str, pl.DataFrame]:
+        """Computed from the readings of a piece, read once, and a little before: a rate needs two."""
+        links = self.links()
         if not isinstance(self.reader, Growing):
-            return metrics.port_metric(self.tables.counters, METRICS[key], self.links())
+            counters = self.tables.counters
+            return {key: metrics.port_metric(counters, METRICS[key], links) for key in keys}
         start, end = chunk
-        read = self.reader.counters(start - LOOK_BACK_INTERVALS * self.interval_ns(), end)
-        rows = metrics.port_metric(read, METRICS[key], self.links())
-        return rows.filter(pl.col("ts") >= start, pl.col("ts") < end)
+        back = LOOK_BACK_INTERVALS * self.interval_ns()
+        wanted = [source for key in keys for source in METRICS[key].sources]
+        names = {name for _, name in wanted} | {"link_bps"}
+        read = (
+            self.reader.counters(start - back, end).filter(pl.col("counter").is_in(names)).collect()
+        )
+        inside = (pl.col("ts") >= start) & (pl.col("ts") < end)
+        return {
+            key: metrics.port_metric(read.lazy(), METRICS[key], links).filter(inside)
+            for key in keys
+        }
 
     def interval_ns(self) -> int:
         """The usual time between two readings of a device; 0 unknown."""

@@ -26,10 +26,9 @@ def worst_in(rows: pl.DataFrame, span: tuple[int, int]) -> pl.DataFrame:
 
 
 def over_time(rows: pl.DataFrame, span: tuple[int, int], bins: int) -> pl.DataFrame:
-    """The fabric in time bins: ``ts`` (end of the bin), greatest value, the port that had it, sum.
+    """The fabric in time bins: ts (end of the bin), value (the greatest), and whose it was: device, port.
 
-    Columns ts, value, device, port, ports (how many were above zero). A bin without readings has no
-    row.
+    A bin without readings has no row.
     """
     start, end = span
     width = max((end - start) // bins, 1)
@@ -44,7 +43,6 @@ def over_time(rows: pl.DataFrame, span: tuple[int, int], bins: int) -> pl.DataFr
             pl.col("value").max(),
             pl.col("device").get(worst),
             pl.col("port").get(worst),
-            ports=(pl.struct(PORT).filter(pl.col("value") > 0).n_unique()),
         )
         .sort("ts")
     )

@@ -33,4 +33,4 @@ def flow_page(
     count: int,
 ) -> Page:
     """One page of :func:`listed`; ValueError for an unknown column or comparison."""
-    return page(listed(flows, span), conditions, sort, first, count)
+    return page(listed(flows, span), conditions, sort, first, count, key="flow")

@@ -46,23 +46,31 @@ def page(
     sort: Sequence[tuple[str, bool]] = (),
     first: int = 0,
     count: int = 100,
+    key: str = "",
 ) -> Page:
-    """One page: ``sort`` is (column, descending) pairs; equal rows stay in the order of the table."""
+    """One page: ``sort`` is (column, descending) pairs; equal rows stay in the order of the table.
+
+    ``key`` names a column that is unique: then only it and the columns asked about are sorted, and the
+    rest is read for the rows of the page alone.
+    """
     kept = matching(frame, conditions)
     names = kept.collect_schema()
     if bad := [column for column, _ in sort if column not in names]:
         raise ValueError(f"no column {bad[0]!r}")
-    if sort:
-        ordered = kept.sort(
-            [column for column, _ in sort],
-            descending=[down for _, down in sort],
-            nulls_last=True,
-            maintain_order=True,
-        )
-    else:
-        ordered = kept
-    rows, total = pl.collect_all([ordered.slice(first, count), kept.select(pl.len())])
-    return Page(rows, int(total.item()))
+    if not sort:
+        rows, total = pl.collect_all([kept.slice(first, count), kept.select(pl.len())])
+        return Page(rows, int(total.item()))
+    by = [column for column, _ in sort]
+    narrow = kept.select(list(dict.fromkeys([key, *by]))) if key else kept
+    whole = narrow.sort(
+        by, descending=[down for _, down in sort], nulls_last=True, maintain_order=True
+    ).collect()
+    rows = whole.slice(first, count)
+    if key:
+        wanted = rows.select(key).with_row_index("_place")
+        found = frame.filter(pl.col(key).is_in(wanted[key].to_list())).collect()
+        rows = wanted.join(found, on=key).sort("_place").select(names.names())
+    return Page(rows, whole.height)
 
 
 def _expression(condition: Condition) -> pl.Expr:
