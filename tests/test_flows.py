@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 
 from analyzers.addresses import address as text
 from analyzers.capture.batch import Batch, make_batch
+from analyzers.spill import Spill
 from analyzers.transport import flows as flows_module
 from analyzers.transport.flows import Flows, Limits
 from analyzers.transport.rows import Points
 from fabric.codes import Header
+from fabric.schema import MESSAGES
 from tests.accounting import address, fill, packet
 from tests.twin_account import Packet
 
@@ -124,6 +127,32 @@ def test_cutting_changes_no_row_even_where_flows_are_evicted() -> None:
         assert {n: sorted(map(repr, r)) for n, r in found.items()} == {
             n: sorted(map(repr, r)) for n, r in whole.items()
         }
+
+
+def test_a_full_ring_is_written_before_it_is_used_again(tmp_path: Path) -> None:
+    spill, lent = Spill(tmp_path, MESSAGES), []
+
+    def emit(name: str, frame: pl.DataFrame, /, *, borrowed: bool = False) -> None:
+        if name == "messages":
+            lent.append(borrowed)
+            spill.append(frame, borrowed=borrowed)
+
+    points = Points("tap")
+    points.add("")
+    flows = Flows(0, points, emit)
+    flows.set_interfaces(1)
+    batch = make_batch(4096)
+    fill(batch, [packet(opcode=4)] * 4096)  # SEND_ONLY: a message each
+    batch.l3_at[:] = 0
+    many = 20 * 4096
+    for first in range(0, many, 4096):
+        batch.psn[:] = np.arange(first, first + 4096)
+        batch.ip_id[:] = batch.psn & 0xFFFF
+        batch.ts[:] = 1000 * np.arange(first, first + 4096)
+        flows.take(batch, 4096)
+    flows.finish()
+    assert spill.scan().collect()["first_psn"].to_list() == list(range(many))
+    assert lent[:2] == [True, True]
 
 
 def test_random_queue_pairs_keep_memory_flat() -> None:
