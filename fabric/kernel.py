@@ -46,6 +46,11 @@ if "NUMBA_CACHE_DIR" not in os.environ:
 
 import numba  # noqa: E402  the cache folder must be known before
 
+# Whoever imported numba before this module had it look for no folder: it would keep machine code
+# beside the sources, where a change of a helper goes unnoticed.
+_config: Any = numba.config
+_config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]
+
 # A symbol's name holds the types of all arguments. Numba writes a record as its number, but a named
 # tuple of records with every field of each: names of twelve thousand letters were nine tenths of
 # the compiled code.
