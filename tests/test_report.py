@@ -104,7 +104,7 @@ def test_terminal_says_the_verdict_first_and_every_finding() -> None:
     text = re.sub(r"\x1b\[[0-9;]*m", "", as_terminal(facts))
     assert text.startswith(" WARNING ")
     assert "1 timeout in 1 queue pair" in text.split("\n\n")[0]
-    for said in ("tail loss", "loss downstream", "frames 40, 50, 60, 70", "5 ms into the capture",
+    for said in ("tail loss", "loss downstream", "frames 40, 50, 60, 70", "5 ms into the record",
                  "Find the drop", "2 truncated", "bad.snoop: a Solaris snoop file", "2 files"):  # fmt: skip
         assert said in text
     assert text.index("tail loss") < text.index("loss downstream") < text.index("Good to know")

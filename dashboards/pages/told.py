@@ -66,9 +66,7 @@ def place_words(text: str) -> str:
 def incident_item(rank: int, row: Row, state: State, source: Source) -> html.Li:
     """An incident in the ranked list."""
     begin = source.known()[0]
-    when = words.span(row["start"], row["end"], begin).replace(
-        "into the capture", "into the record"
-    )
+    when = words.span(row["start"], row["end"], begin)
     said = [when, f"{row['confidence'] * 100:.0f} % sure"]
     if row["victims"]:
         said.append(words.count(len(row["victims"]), "victim"))
@@ -83,9 +81,7 @@ def incident_item(rank: int, row: Row, state: State, source: Source) -> html.Li:
 def finding_item(rank: int, row: Row, state: State, source: Source) -> html.Li:
     """A finding in the ranked list."""
     begin = source.known()[0]
-    when = words.span(row["start"], row["end"], begin).replace(
-        "into the capture", "into the record"
-    )
+    when = words.span(row["start"], row["end"], begin)
     said = [words.kind(row["kind"]), when]
     if row["lost_ns"]:
         said.append(f"{words.duration(row['lost_ns'])} lost in sum")

@@ -62,6 +62,7 @@ class Facts:
     names: dict[str, str] = field(default_factory=dict)
     incidents: list[Row] = field(default_factory=list)
     collectives: list[Row] = field(default_factory=list)
+    first_reading: int | None = None  # ns
 
     @property
     def decided(self) -> list[Row]:
@@ -105,8 +106,9 @@ class Facts:
 
     @property
     def begin(self) -> int:
-        """Time of the first packet of all, ns; 0 without packets."""
-        return min((row["first"] for row in self.inputs if row["packets"]), default=0)
+        """Time of the first packet or reading of all, ns; 0 without either."""
+        first = [row["first"] for row in self.inputs if row["packets"]]
+        return min(first + [self.first_reading] * (self.first_reading is not None), default=0)
 
     @property
     def sentence(self) -> str:
@@ -150,8 +152,9 @@ def gather(
     events = tables.events.group_by("kind").len().sort("kind")
     apart = distinct(tables.flows).select(pl.col("distinct").fill_null(0))
     readings = tables.counters.select(readings=pl.len())
-    points, event_rows, *sums = pl.collect_all(
-        [tables.points, events, flows, messages, apart, readings]
+    dated = tables.counters.select(pl.col("ts").min())
+    points, event_rows, read, *sums = pl.collect_all(
+        [tables.points, events, dated, flows, messages, apart, readings]
     )
     inputs = [_input(row) for row in points.to_dicts()]
     summed = ("packets", "bytes", "roce", "cnp", "pauses", "ce")
@@ -166,6 +169,7 @@ def gather(
         names=_names(findings, fabric) if fabric else {},
         incidents=[] if incidents is None else [_no_nan(row) for row in incidents.to_dicts()],
         collectives=jobs.gather(tables),
+        first_reading=read.item(),
     )
 
 

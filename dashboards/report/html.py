@@ -84,7 +84,7 @@ def _incident(row: Row, facts: Facts) -> str:
     grade = "critical" if decided else "info"
     lines = [
         ("where", ", ".join(row["roots"]) or "place unknown"),
-        ("when", words.span(row["start"], row["end"], facts.begin or row["start"])),
+        ("when", words.span(row["start"], row["end"], facts.begin)),
         *(("why", text) for text in row["evidence"][:MOST]),
         *(("missing", text) for text in row["missing"][:MOST]),
         ("tree", "; ".join(row["tree"])),

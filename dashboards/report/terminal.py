@@ -96,7 +96,7 @@ def incident(number: int, row: Row, begin: int, *, whole: bool = False) -> Rende
             "sure",
             f"{sure * 100:.0f} % ({row['tier']})" + ("" if sure >= DECIDED else ", undecided"),
         ),
-        ("when", words.span(row["start"], row["end"], begin or row["start"])),
+        ("when", words.span(row["start"], row["end"], begin)),
         *(("why", text) for text in row["evidence"][:most]),
         *(("not", text) for text in row["alternatives"][:most] if whole),
         *(("missing", text) for text in row["missing"][:most]),

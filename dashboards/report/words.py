@@ -60,12 +60,12 @@ def clock(ns: int | None) -> str:
 
 
 def after(ns: int) -> str:
-    """``5 ms into the capture``."""
-    return f"{duration(ns)} into the capture" if ns > 0 else "from the first packet on"
+    """``5 ms into the record``; a record is what was captured or read."""
+    return f"{duration(ns)} into the record" if ns > 0 else "from its beginning on"
 
 
 def span(start: int | None, end: int | None, begin: int) -> str:
-    """When something was, after the first packet at ``begin`` (ns); words where nothing dates it."""
+    """When something was, after the first packet or reading at ``begin`` (ns); words where nothing dates it."""
     if start is None or end is None:
         return "no packet dates it"
     when = after(start - begin)
