@@ -1,5 +1,6 @@
 """Jobs on the twin, seen by taps at their hosts: what the tests of collectives have in common."""
 
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv6Address
@@ -74,8 +75,8 @@ def seen(folder: Path, plan: Scenario) -> Iterator[Seen]:
 
 
 def draw() -> Random:
-    """A generator with a seed of its own; the seed is shown where the test fails."""
-    seed = Random().getrandbits(32)
+    """A generator with the test's seed, which is shown where the test fails."""
+    seed = random.getrandbits(32)
     print("seed", seed)
     return Random(seed)
 

@@ -156,7 +156,7 @@ def _latest(data: pl.DataFrame, clears: pl.DataFrame, partner: pl.DataFrame) -> 
     some = data.join(partner.select("edge", to="peer_edge"), on="edge").sort("start")
     joined = some.select("to", "edge", "nth", "start").join_asof(
         clears.select(to="edge", **_CLEAR).sort("clear_at"),
-        left_on="start", right_on="clear_at", by="to",
+        left_on="start", right_on="clear_at", by="to", check_sortedness=False,  # both are sorted here
     )  # fmt: skip
     again = pl.col("clear_at") == pl.col("clear_at").shift(1).over("edge", order_by="nth")
     nothing = pl.lit(None, dtype=pl.Int64)
