@@ -16,7 +16,7 @@ import polars as pl
 from analyzers.tables import Tables
 from fabric.codes import PSN_MASK
 
-MOST: Final = 50_000  # messages looked at, the first ones in time: some thirty megabytes at the peak
+MOST: Final = 50_000  # messages looked at, the first ones in time: thirty megabytes
 CONTROL_BYTES: Final = 512  # NCCL's clear-to-send: 64 bytes for each of up to 8 requests
 READ: Final = 2
 RESENT: Final = ("loss", "timeout", "rnr", "retransmission")
